@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// inproc: ranks are threads of one process. It serves tests and a world of one.
+//
+//   auto hub = std::make_shared<inproc::Hub>(4);
+//   Runtime runtime(options, hub->control_plane(rank), {hub->backend(rank)});
+//
+// Data moves by the direct reduction: rank r owns share r of the batch, reads it from all ranks'
+// inputs in rank order and writes it to all ranks' outputs. Every element is read once and written
+// once per rank, in place too, as only its owner touches it.
+#pragma once
+
+#include <ringleader/core/runtime/backend.h>
+#include <ringleader/core/runtime/control_plane.h>
+
+#include <memory>
+
+namespace ringleader::inproc {
+
+/// What the ranks share.
+/// Threading: the adapters that it makes may be used by different threads.
+class Hub : public std::enable_shared_from_this<Hub> {
+ public:
+  explicit Hub(int size);
+  ~Hub();
+
+  /// The adapters of one rank; they keep the hub alive.
+  std::unique_ptr<ControlPlane> control_plane(int rank);
+  std::unique_ptr<Backend> backend(int rank);
+
+  struct Shared;
+
+ private:
+  std::shared_ptr<Shared> shared_;
+};
+
+}  // namespace ringleader::inproc

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ringleader/collectives/kernels/pieces.h>
+
+#include <cstring>
+
+namespace ringleader::kernels {
+
+void copy_elements(const void* source, void* out, std::int64_t count, DType dtype) {
+  if (source == out || count == 0) return;
+  std::memcpy(out, source, static_cast<std::size_t>(count) * size_of(dtype));
+}
+
+void pack(const Batch& batch, std::int64_t begin, std::int64_t end, void* out) {
+  std::int64_t filled = 0;
+  for_each_piece(batch, begin, end, [&](std::size_t t, std::int64_t offset, std::int64_t count) {
+    copy_elements(at(batch.tensors[t].input, offset, batch.dtype), at(out, filled, batch.dtype),
+                  count, batch.dtype);
+    filled += count;
+  });
+}
+
+void unpack(const Batch& batch, std::int64_t begin, std::int64_t end, const void* in) {
+  std::int64_t used = 0;
+  for_each_piece(batch, begin, end, [&](std::size_t t, std::int64_t offset, std::int64_t count) {
+    copy_elements(at(in, used, batch.dtype), at(batch.tensors[t].output, offset, batch.dtype),
+                  count, batch.dtype);
+    used += count;
+  });
+}
+
+}  // namespace ringleader::kernels

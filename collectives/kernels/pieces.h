@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A batch of several tensors seen as one sequence of elements, without copying it.
+#pragma once
+
+#include <ringleader/core/batch.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+namespace ringleader::kernels {
+
+/// Calls visit(tensor, offset, count) for the pieces of elements [begin, end) of the sequence that
+/// the batch's tensors form: `count` elements of tensor number `tensor` from `offset` on.
+template <typename Visit>
+void for_each_piece(const Batch& batch, std::int64_t begin, std::int64_t end, Visit visit) {
+  std::int64_t first = 0;
+  for (std::size_t t = 0; t < batch.tensors.size() && first < end; ++t) {
+    const std::int64_t last = first + batch.tensors[t].count;
+    const std::int64_t from = std::max(begin, first);
+    const std::int64_t to = std::min(end, last);
+    if (from < to) visit(t, from - first, to - from);
+    first = last;
+  }
+}
+
+/// The address of element `index` of an array of `dtype`.
+inline const std::byte* at(const void* data, std::int64_t index, DType dtype) {
+  return static_cast<const std::byte*>(data) + index * static_cast<std::int64_t>(size_of(dtype));
+}
+inline std::byte* at(void* data, std::int64_t index, DType dtype) {
+  return static_cast<std::byte*>(data) + index * static_cast<std::int64_t>(size_of(dtype));
+}
+
+/// Copies `count` elements, which must not overlap unless they are the same; nothing to do then.
+void copy_elements(const void* source, void* out, std::int64_t count, DType dtype);
+
+/// Copies elements [begin, end) of the sequence of inputs to `out`, or from `in` to the outputs.
+void pack(const Batch& batch, std::int64_t begin, std::int64_t end, void* out);
+void unpack(const Batch& batch, std::int64_t begin, std::int64_t end, const void* in);
+
+}  // namespace ringleader::kernels

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Reductions in host memory, for every element type and reduction.
+//
+//   reduce(spec_of(batch), sources, out, count);    // out[i] = finish(op over sources[.][i])
+//
+// Arithmetic is done in a wider type and rounded once: 16-bit floats in f32, integers in i64
+// (averages of i64 in 128 bits), f32 and f64 in themselves. Sources are combined in the order in
+// which they are given, so the result does not depend on how a buffer was cut into pieces.
+#pragma once
+
+#include <ringleader/core/batch.h>
+#include <ringleader/core/types.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace ringleader::kernels {
+
+struct ReduceSpec {
+  DType dtype = DType::f32;
+  ReduceOp op = ReduceOp::sum;
+  double prescale = 1.0;
+  double postscale = 1.0;
+  std::int64_t divisor = 1;  ///< average only
+};
+
+ReduceSpec spec_of(const Batch& batch);
+
+/// Combines whole rows: out[i] = (prescale * sources[0][i] op prescale * sources[1][i] op ...),
+/// then divided and postscaled. `out` may be one of the sources. Each holds `count` elements.
+void reduce(const ReduceSpec& spec, const std::vector<const void*>& sources, void* out,
+            std::int64_t count);
+
+/// accumulator[i] = accumulator[i] op source[i], in the element type itself.
+void combine(DType dtype, ReduceOp op, void* accumulator, const void* source, std::int64_t count);
+
+/// out[i] = prescale * source[i]; `out` may be `source`.
+void prescale(const ReduceSpec& spec, const void* source, void* out, std::int64_t count);
+
+/// Divides (average) and postscales in place.
+void finish(const ReduceSpec& spec, void* data, std::int64_t count);
+
+/// The type in which partial results lose nothing before the final rounding: f32 for 16-bit
+/// floats, i64 for averages and scaled reductions of integers, else the type itself.
+DType wide_type(const ReduceSpec& spec);
+
+/// out[i] = source[i] converted; the types are equal or `to` is the wide type of `from`, or the
+/// reverse.
+void convert(DType from, const void* source, DType to, void* out, std::int64_t count);
+
+/// Fills with the element that changes nothing: 0, 1, or the largest or lowest value.
+void fill_neutral(void* data, std::int64_t count, DType dtype, ReduceOp op);
+
+}  // namespace ringleader::kernels

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ringleader/collectives/mpi_transport/communicator.h>
+
+namespace ringleader::mpi_transport {
+namespace {
+
+/// MPI guarantees tags up to 32767.
+constexpr std::uint32_t kTagCount = 32768;
+
+}  // namespace
+
+Result<Communicator> Communicator::duplicate(MPI_Comm comm) {
+  MPI_Comm copy = MPI_COMM_NULL;
+  RL_MPI_RETURN_IF_ERROR(MPI_Comm_dup(comm, &copy));
+  Communicator owned(copy);
+  RL_MPI_RETURN_IF_ERROR(MPI_Comm_set_errhandler(copy, MPI_ERRORS_RETURN));
+  return owned;
+}
+
+void Communicator::free() noexcept {
+  if (comm_ == MPI_COMM_NULL) return;
+  int finalized = 0;
+  MPI_Finalized(&finalized);
+  if (finalized == 0) MPI_Comm_free(&comm_);
+}
+
+Result<MPI_Comm> ChannelCommunicators::of(const Group& group) {
+  const auto found = communicators_.find(group.channel);
+  if (found != communicators_.end()) return found->second.get();
+  MPI_Group all = MPI_GROUP_NULL;
+  MPI_Group members = MPI_GROUP_NULL;
+  RL_MPI_RETURN_IF_ERROR(MPI_Comm_group(world_, &all));
+  RL_MPI_RETURN_IF_ERROR(MPI_Group_incl(all, group.size(), group.ranks.data(), &members));
+  MPI_Comm comm = MPI_COMM_NULL;
+  const int tag = static_cast<int>(group.channel % kTagCount);
+  RL_MPI_RETURN_IF_ERROR(MPI_Comm_create_group(world_, members, tag, &comm));
+  Communicator owned(comm);
+  RL_MPI_RETURN_IF_ERROR(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));
+  RL_MPI_RETURN_IF_ERROR(MPI_Group_free(&members));
+  RL_MPI_RETURN_IF_ERROR(MPI_Group_free(&all));
+  communicators_[group.channel] = std::move(owned);
+  return comm;
+}
+
+}  // namespace ringleader::mpi_transport

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Communicator: owns an MPI_Comm. ChannelCommunicators: one communicator per channel of the
+// runtime, made when the channel is first used.
+#pragma once
+
+#include <ringleader/collectives/mpi_transport/checked.h>
+#include <ringleader/core/batch.h>
+#include <ringleader/core/result.h>
+
+#include <cstdint>
+#include <map>
+#include <utility>
+
+namespace ringleader::mpi_transport {
+
+/// Move-only. The destructor frees the communicator unless MPI has been finalized.
+class Communicator {
+ public:
+  Communicator() = default;
+  explicit Communicator(MPI_Comm comm) : comm_(comm) {}
+  ~Communicator() { free(); }
+  Communicator(Communicator&& other) noexcept
+      : comm_(std::exchange(other.comm_, MPI_COMM_NULL)) {}
+  Communicator& operator=(Communicator&& other) noexcept {
+    if (this != &other) {
+      free();
+      comm_ = std::exchange(other.comm_, MPI_COMM_NULL);
+    }
+    return *this;
+  }
+
+  /// A duplicate that reports errors instead of aborting. Collective over `comm`.
+  static Result<Communicator> duplicate(MPI_Comm comm);
+
+  MPI_Comm get() const { return comm_; }
+
+ private:
+  void free() noexcept;
+
+  MPI_Comm comm_ = MPI_COMM_NULL;
+};
+
+/// Threading: one thread at a time.
+class ChannelCommunicators {
+ public:
+  /// `world` outlives this object.
+  explicit ChannelCommunicators(MPI_Comm world) : world_(world) {}
+
+  /// The communicator of the group's channel; rank i of it is member i of the group. The first
+  /// call for a channel blocks until all members have made it, which they do in the same order.
+  Result<MPI_Comm> of(const Group& group);
+
+  void close(std::uint32_t channel) { communicators_.erase(channel); }
+
+ private:
+  MPI_Comm world_;
+  std::map<std::uint32_t, Communicator> communicators_;
+};
+
+}  // namespace ringleader::mpi_transport

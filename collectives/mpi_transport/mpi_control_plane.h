@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// MpiControlPlane: control messages as MPI point-to-point messages on a communicator of their own.
+#pragma once
+
+#include <ringleader/collectives/mpi_transport/communicator.h>
+#include <ringleader/core/runtime/control_plane.h>
+
+#include <list>
+#include <utility>
+#include <vector>
+
+namespace ringleader::mpi_transport {
+
+class MpiControlPlane : public ControlPlane {
+ public:
+  explicit MpiControlPlane(Communicator comm) : comm_(std::move(comm)) {}
+
+  Status send(int to, std::vector<std::byte> bytes) override;
+  Status poll(std::vector<ReceivedMessage>& received) override;
+  bool sent_all() override { return sending_.empty(); }
+
+ private:
+  struct Sending {
+    std::vector<std::byte> bytes;
+    MPI_Request request = MPI_REQUEST_NULL;
+  };
+
+  Status test_sends();
+
+  Communicator comm_;
+  std::list<Sending> sending_;  ///< a list: the bytes must not move while MPI reads them
+};
+
+}  // namespace ringleader::mpi_transport

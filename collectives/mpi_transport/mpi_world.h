@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// MpiWorld: this process's place among the MPI processes.
+//
+// MPI can be initialized once per process. If the program has not done it, the first MpiWorld
+// does, and MPI_Finalize is called when the process exits; if the program has, it also finalizes.
+#pragma once
+
+#include <ringleader/collectives/mpi_transport/communicator.h>
+#include <ringleader/core/result.h>
+#include <ringleader/core/topology.h>
+
+namespace ringleader::mpi_transport {
+
+class MpiWorld {
+ public:
+  /// Duplicates `communicator` (an MPI_Comm; nullptr: MPI_COMM_WORLD). Collective over it.
+  static Result<MpiWorld> open(const void* communicator);
+
+  const Topology& topology() const { return topology_; }
+
+  /// One thread at a time may call MPI, whichever it is. If not, only the thread that initialized
+  /// MPI may.
+  bool any_thread() const { return any_thread_; }
+
+  MPI_Comm comm() const { return comm_.get(); }
+
+  /// A duplicate for a purpose of its own. Collective.
+  Result<Communicator> duplicate() const { return Communicator::duplicate(comm_.get()); }
+
+  /// Another process may be dead: MPI_Finalize could wait for it for ever, so when this process
+  /// exits it ends the job instead.
+  static void mark_broken();
+
+ private:
+  MpiWorld(Communicator comm, Topology topology, bool any_thread)
+      : comm_(std::move(comm)), topology_(topology), any_thread_(any_thread) {}
+
+  Communicator comm_;
+  Topology topology_;
+  bool any_thread_ = false;
+};
+
+}  // namespace ringleader::mpi_transport

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Algorithm: one collective in progress over point-to-point messages.
+#pragma once
+
+#include <ringleader/collectives/mpi_transport/checked.h>
+#include <ringleader/core/batch.h>
+#include <ringleader/core/status.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+namespace ringleader::ring {
+
+/// What all algorithms need to know: the batch, contiguous memory for it (the tensor itself, or
+/// the staging buffer of a fused batch), and how to reach the others.
+struct Context {
+  const Batch* batch = nullptr;
+  const std::byte* input = nullptr;
+  std::byte* output = nullptr;
+  MPI_Comm comm = MPI_COMM_NULL;
+  int tag = 0;                       ///< first of kTagsPerBatch tags
+  std::int64_t segment_bytes = 0;    ///< most bytes of one message
+
+  int rank() const { return batch->group->rank; }
+  int size() const { return batch->group->size(); }
+  std::int64_t element_bytes() const { return static_cast<std::int64_t>(size_of(batch->dtype)); }
+
+  /// Elements of one segment.
+  std::int64_t segment() const { return std::max<std::int64_t>(1, segment_bytes / element_bytes()); }
+};
+
+constexpr int kTagsPerBatch = 2;
+
+class Algorithm {
+ public:
+  virtual ~Algorithm() = default;
+
+  /// Does a bounded amount of work; the outcome when all of it is done.
+  virtual std::optional<Status> advance() = 0;
+};
+
+std::unique_ptr<Algorithm> make_ring_allreduce(const Context& context);
+std::unique_ptr<Algorithm> make_share_exchange(const Context& context);
+std::unique_ptr<Algorithm> make_block_exchange(const Context& context);
+std::unique_ptr<Algorithm> make_tree_broadcast(const Context& context);
+
+}  // namespace ringleader::ring

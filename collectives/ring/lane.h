@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Lane: an ordered stream of segments to or from one rank, with a few of them in flight. All
+// algorithms of this folder are compositions of lanes; what makes one an algorithm is how far each
+// lane may go, as a function of how far the others have got.
+//
+//   Lane send = Lane::send(comm, peer, tag, segments, locate);
+//   send.advance(limit);              // may now send segments [0, limit)
+//   send.completed();                 // segments whose memory may be reused
+#pragma once
+
+#include <ringleader/collectives/mpi_transport/checked.h>
+#include <ringleader/core/status.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+
+namespace ringleader::ring {
+
+/// The memory of one segment; it may be empty.
+struct SegmentMemory {
+  std::byte* data = nullptr;
+  std::int64_t bytes = 0;
+};
+
+/// Where segment `index` of a lane lies. Called once per segment, when it is posted.
+using Locate = std::function<SegmentMemory(std::int64_t index)>;
+
+/// Segments in flight per lane: enough for one to travel while the next is prepared, few enough
+/// that they stay in the cache.
+constexpr std::int64_t kWindow = 4;
+
+class Lane {
+ public:
+  enum class Direction : std::uint8_t { send, receive };
+
+  Lane(Direction direction, MPI_Comm comm, int peer, int tag, std::int64_t segments,
+       Locate locate)
+      : direction_(direction),
+        comm_(comm),
+        peer_(peer),
+        tag_(tag),
+        segments_(segments),
+        locate_(std::move(locate)) {}
+
+  /// Completes what has travelled and posts what may travel: segments before `limit`, at most
+  /// kWindow of them in flight. Does not block.
+  Status advance(std::int64_t limit);
+
+  std::int64_t completed() const { return completed_; }
+  std::int64_t segments() const { return segments_; }
+  bool done() const { return completed_ == segments_; }
+
+ private:
+  Direction direction_;
+  MPI_Comm comm_;
+  int peer_;
+  int tag_;
+  std::int64_t segments_;
+  Locate locate_;
+  std::int64_t posted_ = 0;
+  std::int64_t completed_ = 0;
+  std::deque<MPI_Request> in_flight_;
+};
+
+}  // namespace ringleader::ring

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Direct exchange of shares. Each rank owns a share of the elements, gets it from all others, sums
+// it in rank order, rounds once, and (allreduce) sends the result to all others:
+//
+//   exchange   rank i sends share j of its input to rank j            (P-1)/P n bytes per rank
+//   reduce     rank j: share j = (((0 + 1) + 2) + ... + P-1)
+//   gather     rank j sends share j of the result to all              (P-1)/P n bytes per rank
+//
+// Time: 2 alpha (with P-1 messages each) + 2 (P-1)/P n beta + (P-1)/P n gamma: the bytes of a ring
+// with fewer steps, and the same bits however the elements were cut and fused. This is the
+// reduce-scatter and all-gather by direct exchange of E. Chan et al., "Collective communication:
+// theory, practice, and experience", 2007.
+//
+// Two variants use the same code: reduce_scatter stops after the reduction, and a small allreduce
+// lets every rank own everything, which needs one message per pair instead of two.
+#include <ringleader/collectives/ring/algorithm.h>
+
+#include <ringleader/collectives/kernels/pieces.h>
+#include <ringleader/collectives/kernels/reduce.h>
+#include <ringleader/collectives/ring/lane.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+#include <vector>
+
+namespace ringleader::ring {
+namespace {
+
+constexpr std::int64_t kAll = std::numeric_limits<std::int64_t>::max();
+
+/// Up to this many bytes, and this many ranks, sending everything to everybody beats two steps.
+constexpr std::int64_t kSmallBytes = 4096;
+constexpr int kSmallRanks = 16;
+
+/// Elements [begin, end) of the input.
+struct Share {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+};
+
+class ShareExchange : public Algorithm {
+ public:
+  ShareExchange(const Context& context, std::vector<Share> shares, bool gather,
+                std::byte* own_output)
+      : context_(context),
+        spec_(kernels::spec_of(*context.batch)),
+        shares_(std::move(shares)),
+        own_output_(own_output),
+        segment_(std::clamp<std::int64_t>(longest_share(), 1, context.segment())),
+        slot_bytes_(segment_ * context.element_bytes()),
+        scratch_(std::make_unique_for_overwrite<std::byte[]>(
+            static_cast<std::size_t>(kWindow * context.size() * slot_bytes_))) {
+    for (int peer = 0; peer < context_.size(); ++peer) {
+      if (peer == context_.rank()) continue;
+      peers_.push_back(make_peer(peer, gather));
+    }
+  }
+
+  std::optional<Status> advance() override {
+    bool sent = true;
+    for (Peer& peer : peers_) {
+      if (const Status status = peer.exchange_send.advance(kAll); !status.ok()) return status;
+      const Status received = peer.exchange_receive.advance(reduced_ + kWindow);
+      if (!received.ok()) return received;
+      sent = sent && peer.exchange_send.done();
+    }
+    // In place, a small allreduce overwrites what it sends.
+    const bool may_write = !overlapping() || sent;
+    if (reduced_ < segments_of(context_.rank()) && segment_arrived() && may_write) {
+      reduce_segment(reduced_++);
+    }
+    bool done = sent && reduced_ == segments_of(context_.rank());
+    for (Peer& peer : peers_) {
+      if (const Status status = peer.gather_send.advance(reduced_); !status.ok()) return status;
+      // In place, the result replaces an input that must have been sent.
+      const Status received = peer.gather_receive.advance(peer.exchange_send.completed());
+      if (!received.ok()) return received;
+      done = done && peer.gather_send.done() && peer.gather_receive.done();
+    }
+    if (!done) return std::nullopt;
+    return Status();
+  }
+
+ private:
+  struct Peer {
+    int rank = 0;
+    Lane exchange_send;
+    Lane exchange_receive;
+    Lane gather_send;
+    Lane gather_receive;
+  };
+
+  Peer make_peer(int rank, bool gather) {
+    const std::int64_t own = segments_of(context_.rank());
+    const std::int64_t theirs = segments_of(rank);
+    const auto lane = [&](Lane::Direction direction, int phase, std::int64_t segments,
+                          Locate locate) {
+      return Lane(direction, context_.comm, rank, context_.tag + phase, segments,
+                  std::move(locate));
+    };
+    using enum Lane::Direction;
+    return {rank,
+            lane(send, 0, theirs,
+                 [this, rank](std::int64_t i) {
+                   // MPI does not write to what it sends.
+                   return memory_in(const_cast<std::byte*>(context_.input), rank, i);
+                 }),
+            lane(receive, 0, own,
+                 [this, rank](std::int64_t i) {
+                   const auto [begin, end] = range_of(context_.rank(), i);
+                   return SegmentMemory{slot_of(rank, i), (end - begin) * context_.element_bytes()};
+                 }),
+            lane(send, 1, gather ? own : 0,
+                 [this](std::int64_t i) { return memory_in(context_.output, context_.rank(), i); }),
+            lane(receive, 1, gather ? theirs : 0,
+                 [this, rank](std::int64_t i) { return memory_in(context_.output, rank, i); })};
+  }
+
+  std::int64_t longest_share() const {
+    std::int64_t longest = 0;
+    for (const Share& share : shares_) longest = std::max(longest, share.end - share.begin);
+    return longest;
+  }
+
+  std::int64_t segments_of(int rank) const {
+    const Share& share = shares_[static_cast<std::size_t>(rank)];
+    return (share.end - share.begin + segment_ - 1) / segment_;
+  }
+
+  std::pair<std::int64_t, std::int64_t> range_of(int rank, std::int64_t index) const {
+    const Share& share = shares_[static_cast<std::size_t>(rank)];
+    const std::int64_t begin = share.begin + index * segment_;
+    return {begin, std::min(begin + segment_, share.end)};
+  }
+
+  SegmentMemory memory_in(std::byte* buffer, int rank, std::int64_t index) const {
+    const auto [begin, end] = range_of(rank, index);
+    return {kernels::at(buffer, begin, spec_.dtype), (end - begin) * context_.element_bytes()};
+  }
+
+  std::byte* slot_of(int rank, std::int64_t index) {
+    return scratch_.get() + ((index % kWindow) * context_.size() + rank) * slot_bytes_;
+  }
+
+  bool segment_arrived() const {
+    return std::all_of(peers_.begin(), peers_.end(), [this](const Peer& peer) {
+      return peer.exchange_receive.completed() > reduced_;
+    });
+  }
+
+  /// True if the result is written over input that others have yet to get.
+  bool overlapping() const {
+    return context_.input == context_.output && context_.size() > 1 &&
+           shares_[0].begin == shares_[1].begin && shares_[0].end > shares_[0].begin;
+  }
+
+  void reduce_segment(std::int64_t index) {
+    const auto [begin, end] = range_of(context_.rank(), index);
+    std::vector<const void*> sources;
+    for (int rank = 0; rank < context_.size(); ++rank) {
+      sources.push_back(rank == context_.rank() ? kernels::at(context_.input, begin, spec_.dtype)
+                                                : slot_of(rank, index));
+    }
+    std::byte* out = own_output_ + index * slot_bytes_;
+    kernels::reduce(spec_, sources, out, end - begin);
+  }
+
+  Context context_;
+  kernels::ReduceSpec spec_;
+  std::vector<Share> shares_;
+  std::byte* own_output_;  ///< where this rank's share of the result begins
+  std::int64_t segment_;  ///< elements
+  std::int64_t slot_bytes_;
+  std::unique_ptr<std::byte[]> scratch_;
+  std::vector<Peer> peers_;
+  std::int64_t reduced_ = 0;  ///< segments of this rank's share that are done
+};
+
+}  // namespace
+
+std::unique_ptr<Algorithm> make_share_exchange(const Context& context) {
+  const Batch& batch = *context.batch;
+  std::vector<Share> shares;
+  if (batch.op == Op::reduce_scatter) {
+    std::int64_t begin = 0;
+    for (const std::int64_t block : batch.block_counts) {
+      shares.push_back({begin, begin + block});
+      begin += block;
+    }
+    return std::make_unique<ShareExchange>(context, std::move(shares), false, context.output);
+  }
+  const std::int64_t count = batch.count();
+  if (count * context.element_bytes() <= kSmallBytes && context.size() <= kSmallRanks) {
+    shares.assign(static_cast<std::size_t>(context.size()), {0, count});
+    return std::make_unique<ShareExchange>(context, std::move(shares), false, context.output);
+  }
+  for (int rank = 0; rank < context.size(); ++rank) {
+    const auto [begin, end] = share_of(count, context.size(), rank);
+    shares.push_back({begin, end});
+  }
+  const std::int64_t own = shares[static_cast<std::size_t>(context.rank())].begin;
+  std::byte* own_output = kernels::at(context.output, own, batch.dtype);
+  return std::make_unique<ShareExchange>(context, std::move(shares), true, own_output);
+}
+
+}  // namespace ringleader::ring

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Config: everything about the library that can be chosen. A program fills it in, and the
+// environment (read by ops/env and nowhere else) overrides it; the table of variables is in
+// ops/README.md.
+#pragma once
+
+#include <ringleader/core/log.h>
+
+#include <cstdint>
+#include <string>
+
+namespace ringleader {
+
+struct Config {
+  /// Largest batch of fused tensors, in bytes. A single larger tensor travels alone, uncopied.
+  /// 4 MiB: on one node a fused 64 MiB buffer was two to three times slower than no fusion.
+  std::int64_t fusion_bytes_max = 4 << 20;
+
+  /// Children per node of the announcement tree. Between 4 and 8 the modelled latency is flat.
+  int tree_radix = 8;
+
+  /// Names that are remembered, so that later announcements are single bits.
+  std::int64_t names_max = 65536;
+
+  /// Name of the backend to try first; empty for the built-in order.
+  std::string backend;
+
+  /// Sum in rank order whatever the fusion and chunking, so that the same steps give the same bits.
+  bool deterministic = true;
+
+  /// Bytes of one piece in flight in the ring.
+  std::int64_t segment_bytes = 256 << 10;
+
+  /// A background thread makes progress between calls. Switched off when MPI was initialized
+  /// without thread support; then only waiting makes progress.
+  bool background_thread = true;
+
+  LogLevel log_level = LogLevel::warning;
+};
+
+}  // namespace ringleader

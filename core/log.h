@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Logging through a sink that the program may replace. The library itself never writes to stdout.
+//
+//   set_log_sink([](LogLevel level, std::string_view text) { my_logger(level, text); });
+//   log(LogLevel::info, "plan armed");
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string_view>
+
+namespace ringleader {
+
+enum class LogLevel : std::uint8_t { debug, info, warning, error, off };
+
+const char* name_of(LogLevel level);
+
+/// Receives one message without a trailing newline; called by any thread, one at a time.
+using LogSink = std::function<void(LogLevel, std::string_view)>;
+
+/// Replaces the sink; an empty function restores the default, which writes a line to stderr.
+void set_log_sink(LogSink sink);
+
+/// Messages below this level are dropped before they are formatted. The default is `warning`.
+void set_log_level(LogLevel level);
+LogLevel log_level();
+
+/// The prefix of every line, such as "[rank 2]"; set by init().
+void set_log_prefix(std::string_view prefix);
+
+void log(LogLevel level, std::string_view text);
+
+}  // namespace ringleader

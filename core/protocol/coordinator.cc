@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ringleader/core/protocol/coordinator.h>
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace ringleader::protocol {
+namespace {
+
+Status joined_error(const Request& request, const Absence& absence) {
+  return Status(Code::joined,
+                fmt::format("{}: rank {} has joined, and this operation needs every rank; run it "
+                            "before any rank joins",
+                            describe(request), absence.first_rank));
+}
+
+}  // namespace
+
+Coordinator::Coordinator(const Catalog& catalog, CoordinatorOptions options,
+                         std::function<void(LogEntry)> append)
+    : catalog_(catalog), options_(options), append_(std::move(append)) {}
+
+void Coordinator::complete(CompleteOperation operation) {
+  if (shutdown_reason_) return;
+  if (operation.named) {
+    decide_named(*operation.named);
+  } else {
+    queue(*operation.id, operation.absence);
+  }
+}
+
+/// Decides an operation that came with its request: a first use, a change, or a conflict.
+void Coordinator::decide_named(const NamedAnnouncement& named) {
+  const Request& request = named.request;
+  if (named.conflict) {
+    complete_key(key_of(request), conflict_error(request, *named.conflict));
+    return;
+  }
+  if (named.absence.count > 0 && !runs_with_joined_ranks(request.op)) {
+    complete_key(key_of(request), joined_error(request, named.absence));
+    return;
+  }
+  if (moves_tensors(request.op)) {
+    queue(define(request), named.absence);
+    return;
+  }
+  flush();  // what was ready before takes effect before
+  switch (request.op) {
+    case Op::add_process_set:
+      append_(SetEntry{catalog_.free_process_set(), request.ranks, key_of(request)});
+      return;
+    case Op::remove_process_set:
+      append_(SetRemovedEntry{request.target, key_of(request)});
+      std::erase_if(plans_, [this](const auto& item) {
+        return catalog_.plan(item.first) == nullptr;
+      });
+      std::erase_if(temporary_free_, [this](std::uint32_t id) {
+        return catalog_.find(id) == nullptr;
+      });
+      return;
+    case Op::register_plan: {
+      const std::uint32_t plan = catalog_.free_plan();
+      append_(PlanEntry{plan, catalog_.free_id_range(request.tensors.size()), request});
+      plans_[plan] = PlanProgress();
+      start_step(plans_[plan]);
+      plans_[plan].decided.resize(request.tensors.size());
+      return;
+    }
+    case Op::release_plan:
+      plans_.erase(request.target);
+      append_(PlanReleasedEntry{request.target, key_of(request)});
+      return;
+    default:  // barrier: that all members are here is all there is to it
+      complete_key(key_of(request));
+  }
+}
+
+void Coordinator::queue(std::uint32_t id, const Absence& absence) {
+  const Request& request = *catalog_.find(id)->request;
+  if (absence.count > 0 && !runs_with_joined_ranks(request.op) &&
+      request.op != Op::register_plan) {
+    complete_key(key_of(request), joined_error(request, absence));
+    return;
+  }
+  ready_.push_back({id, absence.count});
+}
+
+std::uint32_t Coordinator::define(const Request& request) {
+  const std::optional<std::uint32_t> known = catalog_.id_of(key_of(request));
+  const bool keep = known || catalog_.named_ids() < options_.names_max;
+  std::uint32_t id = known ? *known : catalog_.free_id();
+  if (!keep) {
+    if (!temporary_free_.empty()) {
+      id = temporary_free_.back();
+      temporary_free_.pop_back();
+    }
+    temporary_used_.push_back(id);
+  }
+  append_(DefineEntry{id, keep, request});
+  return id;
+}
+
+void Coordinator::flush() {
+  if (ready_.empty()) return;
+  for (LaunchEntry& entry : fuse(catalog_, std::exchange(ready_, {}), options_.fusion_bytes_max)) {
+    append_(entry);
+    note_launch(entry);
+  }
+  temporary_free_.insert(temporary_free_.end(), temporary_used_.begin(), temporary_used_.end());
+  temporary_used_.clear();
+}
+
+/// Follows a plan's step; when every parameter has been decided, the plan can be armed.
+void Coordinator::note_launch(const LaunchEntry& entry) {
+  const Definition* first = catalog_.find(entry.items.front().id);
+  if (!first->plan) return;
+  const std::uint32_t plan = *first->plan;
+  PlanProgress& progress = plans_[plan];
+  std::vector<std::uint32_t> batch;
+  for (const BatchItem& item : entry.items) {
+    const std::uint32_t parameter = catalog_.find(item.id)->parameter;
+    batch.push_back(parameter);
+    if (progress.decided[parameter]) {
+      progress.whole = false;  // the ranks are a step ahead with it
+      continue;
+    }
+    progress.decided[parameter] = true;
+    ++progress.decided_count;
+  }
+  progress.batches.push_back(std::move(batch));
+  if (entry.absent > 0) progress.whole = false;
+  if (progress.decided_count < progress.decided.size()) return;
+  if (progress.whole) {
+    progress.armed = progress.was_armed = true;
+    append_(ArmEntry{plan, progress.batches});
+  } else {
+    start_step(progress);
+  }
+}
+
+void Coordinator::start_step(PlanProgress& progress) {
+  progress.batches.clear();
+  std::fill(progress.decided.begin(), progress.decided.end(), false);
+  progress.decided_count = 0;
+  progress.whole = true;
+}
+
+void Coordinator::joined(const JoinAnnouncement& join) {
+  if (shutdown_reason_) return;
+  flush();
+  append_(JoinedEntry{join.process_set, join.last_rank});
+}
+
+void Coordinator::leave(std::uint32_t plan) {
+  const auto found = plans_.find(plan);
+  if (found == plans_.end() || !found->second.armed || found->second.freezing) return;
+  found->second.freezing = true;
+  append_(FreezeEntry{plan});
+}
+
+void Coordinator::positions(const PositionAnnouncement& positions) {
+  const auto found = plans_.find(positions.plan);
+  if (found == plans_.end() || !found->second.freezing) return;
+  PlanProgress& progress = found->second;
+  progress.freezing = false;
+  if (shutdown_reason_) {
+    cuts_.push_back({positions.plan, positions.most, positions.least});
+    finish_shutdown();
+    return;
+  }
+  // The batches of the current step that lie before the cut need no negotiation.
+  const std::vector<std::vector<std::uint32_t>> batches = progress.batches;
+  const std::uint64_t done = positions.most % batches.size();
+  progress.armed = false;
+  start_step(progress);
+  for (std::uint64_t b = 0; b < done; ++b) {
+    for (const std::uint32_t parameter : batches[b]) progress.decided[parameter] = true;
+    progress.decided_count += static_cast<std::uint32_t>(batches[b].size());
+  }
+  progress.whole = done == 0;
+  append_(CutEntry{positions.plan, positions.most});
+}
+
+void Coordinator::farewell(std::int32_t rank) {
+  if (shutdown_reason_) return;
+  flush();
+  shutdown_reason_ = Status(
+      Code::shutdown, fmt::format("rank {} shut down; operations that were not yet decided on all "
+                                  "ranks cannot run",
+                                  rank));
+  for (auto& [plan, progress] : plans_) {
+    if (!progress.was_armed || progress.freezing) continue;
+    progress.freezing = true;
+    append_(FreezeEntry{plan});
+  }
+  finish_shutdown();
+}
+
+void Coordinator::finish_shutdown() {
+  for (const auto& [plan, progress] : plans_) {
+    if (progress.freezing) return;
+  }
+  for (const CutEntry& cut : cuts_) append_(cut);
+  append_(ShutdownEntry{*shutdown_reason_});
+}
+
+void Coordinator::complete_key(const Key& key, Status status) {
+  append_(CompleteEntry{key, std::move(status)});
+}
+
+}  // namespace ringleader::protocol

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Coordinator: the part of the protocol that only the root runs. It is told what the whole tree
+// has ready and answers with log entries. It decides in the order in which it is told, so the same
+// inputs give the same log.
+#pragma once
+
+#include <ringleader/core/protocol/catalog.h>
+#include <ringleader/core/protocol/fusion.h>
+#include <ringleader/core/protocol/message.h>
+#include <ringleader/core/protocol/readiness.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <vector>
+
+namespace ringleader::protocol {
+
+struct CoordinatorOptions {
+  std::int64_t fusion_bytes_max = 0;
+  std::size_t names_max = 0;  ///< names that keep their id
+};
+
+class Coordinator {
+ public:
+  /// `append` puts an entry at the end of the log and applies it before it returns.
+  Coordinator(const Catalog& catalog, CoordinatorOptions options,
+              std::function<void(LogEntry)> append);
+
+  void complete(CompleteOperation operation);
+  void joined(const JoinAnnouncement& join);
+
+  /// Some rank cannot follow a plan that is armed.
+  void leave(std::uint32_t plan);
+
+  /// All members have answered a freeze.
+  void positions(const PositionAnnouncement& positions);
+
+  /// A rank wants everybody to stop.
+  void farewell(std::int32_t rank);
+
+  /// Fuses and logs what has become ready since the last call.
+  void flush();
+
+ private:
+  /// How far the negotiation of a plan's current step has got, so that it can be armed.
+  struct PlanProgress {
+    std::vector<std::vector<std::uint32_t>> batches;  ///< of this step, or as armed
+    std::vector<bool> decided;                        ///< per parameter, in this step
+    std::uint32_t decided_count = 0;
+    bool whole = true;   ///< every batch of this step was negotiated, with all members present
+    bool was_armed = false;
+    bool armed = false;
+    bool freezing = false;
+  };
+
+  void decide_named(const NamedAnnouncement& named);
+  void queue(std::uint32_t id, const Absence& absence);
+  std::uint32_t define(const Request& request);
+  void note_launch(const LaunchEntry& entry);
+  void start_step(PlanProgress& progress);
+  void finish_shutdown();
+  void complete_key(const Key& key, Status status = Status());
+
+  const Catalog& catalog_;
+  CoordinatorOptions options_;
+  std::function<void(LogEntry)> append_;
+  std::vector<ReadyOperation> ready_;
+  std::map<std::uint32_t, PlanProgress> plans_;
+
+  // Ids for names that came when the table of names was full. Each serves one launch.
+  std::vector<std::uint32_t> temporary_free_;
+  std::vector<std::uint32_t> temporary_used_;
+
+  std::optional<Status> shutdown_reason_;
+  std::vector<CutEntry> cuts_;  ///< of the shutdown in progress
+};
+
+}  // namespace ringleader::protocol

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The control messages. Announcements go up the tree, log entries go down, an abort goes to all
+// neighbours.
+//
+//   message      kind (0 announcement, 1 log, 2 abort), then
+//     announcement  applied, ready, absences, named, joins, leaving, positions, farewell
+//     log           first index, number of entries, entries (each a kind and its members)
+//     abort         code, text
+//
+// Every number is encoded as wire.h says. decode() accepts any bytes and returns a Status for
+// those that are not a message.
+#pragma once
+
+#include <ringleader/core/protocol/id_set.h>
+#include <ringleader/core/protocol/request.h>
+#include <ringleader/core/protocol/wire.h>
+#include <ringleader/core/result.h>
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace ringleader::protocol {
+
+/// Members of a subtree that did not submit an operation because they have joined.
+struct Absence {
+  std::int32_t count = 0;
+  std::int32_t first_rank = -1;
+};
+
+/// An operation that the sender's whole subtree has ready and that has no id yet, that is
+/// submitted differently from what its id stands for, or about which ranks disagree.
+struct NamedAnnouncement {
+  Request request;
+  std::int32_t rank = 0;  ///< the rank whose request this is
+  Absence absence;
+  std::optional<Conflict> conflict;
+};
+
+struct IdAbsence {
+  std::uint32_t id = 0;
+  Absence absence;
+};
+
+struct JoinAnnouncement {
+  std::uint32_t process_set = 0;
+  std::int32_t last_rank = 0;  ///< of this subtree, the rank that joined last
+};
+
+/// The answer to a freeze: how many batches the subtree's members have launched.
+struct PositionAnnouncement {
+  std::uint32_t plan = 0;
+  std::uint64_t least = 0;
+  std::uint64_t most = 0;
+};
+
+struct Farewell {
+  std::int32_t rank = 0;
+};
+
+struct Announcement {
+  std::uint64_t applied = 0;  ///< log entries that the sender had applied; tells stale from new
+  IdSet ready;
+  std::vector<IdAbsence> absences;
+  std::vector<NamedAnnouncement> named;
+  std::vector<JoinAnnouncement> joins;
+  std::vector<std::uint32_t> leaving;  ///< plans that some rank of the subtree cannot follow
+  std::vector<PositionAnnouncement> positions;
+  std::optional<Farewell> farewell;
+
+  bool empty() const;
+};
+
+/// `id` stands for this request from now on. With `keep`, the request's name is announced by this
+/// id from now on; without, the id serves the launch that follows and may then be redefined.
+struct DefineEntry {
+  std::uint32_t id = 0;
+  bool keep = true;
+  Request request;
+};
+
+/// Tensors [first, first + count) of the operation `id`.
+struct BatchItem {
+  std::uint32_t id = 0;
+  std::uint32_t first_tensor = 0;
+  std::uint32_t tensor_count = 1;
+};
+
+/// Every member launches these tensors as one collective.
+struct LaunchEntry {
+  std::uint32_t channel = 0;
+  std::int32_t absent = 0;  ///< members that take part with neutral elements
+  std::vector<BatchItem> items;
+};
+
+/// The operation ends without moving tensors: with an error, or as done.
+struct CompleteEntry {
+  Key key;
+  Status status;
+};
+
+/// A process set exists from now on. `id` may have belonged to a removed set.
+struct SetEntry {
+  std::uint32_t id = 0;
+  std::vector<std::int32_t> ranks;
+  Key key;
+};
+
+struct SetRemovedEntry {
+  std::uint32_t id = 0;
+  Key key;
+};
+
+/// A plan exists from now on; its parameters have the ids first_id, first_id + 1, ...
+struct PlanEntry {
+  std::uint32_t plan = 0;
+  std::uint32_t first_id = 0;
+  Request request;
+};
+
+struct PlanReleasedEntry {
+  std::uint32_t plan = 0;
+  Key key;
+};
+
+/// Every member of the set has joined.
+struct JoinedEntry {
+  std::uint32_t process_set = 0;
+  std::int32_t last_rank = 0;
+};
+
+/// From now on the plan's batches are launched without negotiation, in this order.
+struct ArmEntry {
+  std::uint32_t plan = 0;
+  std::vector<std::vector<std::uint32_t>> batches;  ///< indices of parameters
+};
+
+/// Members stop launching the plan and answer with their position.
+struct FreezeEntry {
+  std::uint32_t plan = 0;
+};
+
+/// Members launch the plan up to `end`, then negotiate. Batches from `void_from` on lack the data
+/// of a rank that shut down, and fail.
+struct CutEntry {
+  std::uint32_t plan = 0;
+  std::uint64_t end = 0;
+  std::uint64_t void_from = UINT64_MAX;
+};
+
+/// Nothing is decided after this entry.
+struct ShutdownEntry {
+  Status reason;
+};
+
+using LogEntry =
+    std::variant<DefineEntry, LaunchEntry, CompleteEntry, SetEntry, SetRemovedEntry, PlanEntry,
+                 PlanReleasedEntry, JoinedEntry, ArmEntry, FreezeEntry, CutEntry, ShutdownEntry>;
+
+struct LogAppend {
+  std::uint64_t first = 0;  ///< index of the first entry in the log
+  std::vector<LogEntry> entries;
+};
+
+struct Abort {
+  Status reason;
+};
+
+using Message = std::variant<Announcement, LogAppend, Abort>;
+
+Bytes encode(const Message& message);
+Result<Message> decode(std::span<const std::byte> bytes);
+
+}  // namespace ringleader::protocol

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ringleader/core/protocol/node.h>
+
+#include <ringleader/core/check.h>
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace ringleader::protocol {
+
+Node::Node(const NodeOptions& options)
+    : tree_{options.rank, options.size, std::clamp(options.radix, 1, kRadixMax)},
+      catalog_(tree_),
+      readiness_(catalog_, tree_.rank, tree_.child(0)) {
+  if (!tree_.is_root()) return;
+  coordinator_.emplace(catalog_,
+                       CoordinatorOptions{options.fusion_bytes_max, options.names_max},
+                       [this](LogEntry entry) {
+                         const Status status = apply(entry);
+                         RL_CHECK(status.ok(), status.message());
+                         log_.push_back(std::move(entry));
+                       });
+}
+
+Status Node::submit(Token token, Request request) {
+  if (const Status status = check(request); !status.ok()) return status;
+  const std::uint32_t process_set = request.process_set;
+  const bool is_join = request.op == Op::join;
+  LocalOperation operation;
+  operation.tensors_left = static_cast<std::uint32_t>(request.tensors.size());
+  operation.request = std::make_shared<const Request>(std::move(request));
+  operations_.add(token, std::move(operation));
+  if (is_join) {
+    joins_[process_set] = token;
+    readiness_.add_join(process_set, kSelf, tree_.rank);
+    leave_plans(process_set);
+  } else {
+    announce(token);
+  }
+  return Status();
+}
+
+Status Node::check(const Request& request) const {
+  const std::string what = describe(request);
+  if (stopped_) return Status(stopped_->code(), what + ": " + stopped_->message());
+  if (leaving_) return Status(Code::shutdown, what + ": this rank has shut down");
+  const ProcessSetInfo* set = catalog_.process_set(request.process_set);
+  if (set == nullptr) return Status(Code::invalid_argument, what + ": no such process set");
+  if (!set->member) {
+    return Status(Code::invalid_argument,
+                  fmt::format("{}: rank {} is not a member of process set {}", what, tree_.rank,
+                              request.process_set));
+  }
+  if (joins_.count(request.process_set) != 0) {
+    return Status(Code::joined, what + ": this rank has joined and not all others have");
+  }
+  if (operations_.in_flight(key_of(request))) {
+    return Status(Code::duplicate_name,
+                  what + ": an operation of this name is in flight on this rank; wait for it or "
+                         "use another name");
+  }
+  if (request.op == Op::remove_process_set &&
+      (request.target == 0 || catalog_.process_set(request.target) == nullptr)) {
+    return Status(Code::invalid_argument,
+                  fmt::format("{}: process set {} cannot be removed", what, request.target));
+  }
+  if (request.op == Op::remove_process_set && operations_.uses_process_set(request.target)) {
+    return Status(Code::invalid_argument,
+                  fmt::format("{}: operations of process set {} are pending", what,
+                              request.target));
+  }
+  if (request.op == Op::release_plan) {
+    const auto plan = plans_.find(request.target);
+    if (plan == plans_.end() || plan->second.busy()) {
+      return Status(Code::invalid_argument,
+                    fmt::format("{}: plan {} does not exist or is in use", what, request.target));
+    }
+  }
+  return Status();
+}
+
+Status Node::submit_parameter(Token token, std::uint32_t plan, std::uint32_t index) {
+  if (stopped_) return *stopped_;
+  const auto found = plans_.find(plan);
+  const PlanInfo* info = catalog_.plan(plan);
+  if (found == plans_.end() || info == nullptr) {
+    return Status(Code::invalid_argument, fmt::format("there is no plan {}", plan));
+  }
+  if (joins_.count(info->process_set()) != 0) {
+    return Status(Code::joined, describe(*info->request) + ": this rank has joined");
+  }
+  if (const Status status = found->second.submit(index, token); !status.ok()) {
+    return Status(status.code(), describe(*info->request) + ": " + status.message());
+  }
+  LocalOperation operation;
+  operation.parameter = PlanParameter{plan, index};
+  operations_.add(token, std::move(operation));
+  if (found->second.negotiated()) {
+    announce_parameter(plan, index);
+  } else {
+    run_plan(plan);
+  }
+  return Status();
+}
+
+/// By id if the id stands for exactly this request, in full otherwise.
+void Node::announce(Token token) {
+  const Request& request = *operations_.find(token)->request;
+  const std::optional<std::uint32_t> id = catalog_.id_of(key_of(request));
+  if (id && !first_disagreement(*catalog_.find(*id)->request, request)) {
+    readiness_.add(*id, kSelf);
+  } else {
+    readiness_.add(NamedAnnouncement{request, tree_.rank, {}, std::nullopt}, kSelf);
+  }
+}
+
+void Node::announce_parameter(std::uint32_t plan, std::uint32_t index) {
+  readiness_.add(catalog_.plan(plan)->first_id + index, kSelf);
+}
+
+void Node::request_shutdown() {
+  if (leaving_ || stopped_) return;
+  leaving_ = true;
+  if (coordinator_) {
+    coordinator_->farewell(tree_.rank);
+  } else {
+    outgoing_.farewell = Farewell{tree_.rank};
+  }
+}
+
+void Node::lost(const Status& reason) {
+  if (stopped_ && stopped_->code() == Code::rank_lost) return;
+  const Bytes bytes = encode(Abort{reason});
+  if (!tree_.is_root()) messages_.push_back({tree_.parent(), bytes});
+  for (int i = 0; i < tree_.child_count(); ++i) messages_.push_back({tree_.child(i), bytes});
+  stopped_ = Status(Code::rank_lost, reason.message());
+  in_flight_.clear();
+  for (const Token token : operations_.tokens()) complete(token, *stopped_);
+}
+
+}  // namespace ringleader::protocol

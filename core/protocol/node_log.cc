@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What each kind of log entry does on a rank. Every rank applies the same entries in the same
+// order; what differs is only which operations are its own.
+#include <ringleader/core/protocol/node.h>
+
+#include <fmt/core.h>
+
+#include <utility>
+
+namespace ringleader::protocol {
+
+Status Node::apply(const LogEntry& entry) {
+  // Entries that remove something are applied here first, while it can still be looked up.
+  const bool removes = std::holds_alternative<SetRemovedEntry>(entry) ||
+                       std::holds_alternative<PlanReleasedEntry>(entry);
+  const auto here = [&] { return std::visit([this](const auto& e) { return apply_entry(e); }, entry); };
+  if (removes) {
+    if (const Status status = here(); !status.ok()) return status;
+    return catalog_.apply(entry);
+  }
+  if (const Status status = catalog_.apply(entry); !status.ok()) return status;
+  return here();
+}
+
+Status Node::apply_entry(const DefineEntry&) { return Status(); }
+
+Status Node::apply_entry(const LaunchEntry& entry) {
+  const Definition* first = entry.items.empty() ? nullptr : catalog_.find(entry.items[0].id);
+  if (first == nullptr) return Status(Code::bad_message, "the log launches an unknown id");
+  const std::uint32_t process_set = first->request->process_set;
+  const ProcessSetInfo* set = catalog_.process_set(process_set);
+  if (set == nullptr) return Status(Code::bad_message, "the log launches in an unknown set");
+  if (!set->member) return Status();
+
+  Launch launch{0, entry.channel, process_set, first->request, DType::f32,
+                set->size - entry.absent, {}};
+  InFlight in_flight;
+  in_flight.plan = first->plan;
+  for (const BatchItem& item : entry.items) {
+    const Definition* definition = catalog_.find(item.id);
+    if (definition == nullptr) return Status(Code::bad_message, "the log launches an unknown id");
+    const Token token = definition->plan ? plans_[*definition->plan].take(definition->parameter)
+                                         : operations_.find(key_of(*definition->request));
+    if (token == kNoToken && joins_.count(process_set) == 0) {
+      return Status(Code::bad_message, "the log launches what this rank has not submitted");
+    }
+    for (std::uint32_t i = 0; i < item.tensor_count; ++i) {
+      const TensorSpec* tensor = catalog_.tensor(item.id, item.first_tensor + i);
+      if (tensor == nullptr) return Status(Code::bad_message, "the log launches no tensor");
+      launch.dtype = tensor->dtype;
+      launch.items.push_back({token, item.first_tensor + i, count_of(tensor->shape)});
+      if (token != kNoToken) in_flight.tokens.push_back(token);
+    }
+  }
+  start(std::move(launch), std::move(in_flight));
+  return Status();
+}
+
+Status Node::apply_entry(const CompleteEntry& entry) {
+  complete(operations_.find(entry.key), entry.status);
+  return Status();
+}
+
+Status Node::apply_entry(const SetEntry& entry) {
+  complete(operations_.find(entry.key), Status(), entry.id);
+  return Status();
+}
+
+Status Node::apply_entry(const SetRemovedEntry& entry) {
+  const ProcessSetInfo* set = catalog_.process_set(entry.id);
+  if (entry.id == 0 || set == nullptr) {
+    return Status(Code::bad_message, "the log removes an unknown process set");
+  }
+  readiness_.forget_process_set(entry.id);
+  if (set->member) actions_.push_back(ChannelClosed{set->channel});
+  for (std::uint32_t plan = 0; plan < catalog_.plan_count(); ++plan) {
+    const PlanInfo* info = catalog_.plan(plan);
+    if (info == nullptr || info->process_set() != entry.id) continue;
+    if (set->member) actions_.push_back(ChannelClosed{info->channel});
+    plans_.erase(plan);
+  }
+  complete(operations_.find(entry.key), Status(), entry.id);
+  return Status();
+}
+
+Status Node::apply_entry(const PlanEntry& entry) {
+  plans_[entry.plan] = PlanState(catalog_.plan(entry.plan)->size());
+  complete(operations_.find(key_of(entry.request)), Status(), entry.plan);
+  return Status();
+}
+
+Status Node::apply_entry(const PlanReleasedEntry& entry) {
+  const PlanInfo* info = catalog_.plan(entry.plan);
+  if (info == nullptr) return Status(Code::bad_message, "the log releases an unknown plan");
+  if (catalog_.process_set(info->process_set())->member) {
+    actions_.push_back(ChannelClosed{info->channel});
+  }
+  readiness_.forget(info->first_id, info->size());
+  plans_.erase(entry.plan);
+  complete(operations_.find(entry.key), Status(), entry.plan);
+  return Status();
+}
+
+Status Node::apply_entry(const JoinedEntry& entry) {
+  readiness_.clear_joins(entry.process_set);
+  const auto own = joins_.find(entry.process_set);
+  if (own == joins_.end()) return Status();
+  const Token token = own->second;
+  joins_.erase(own);
+  complete(token, Status(), entry.last_rank);
+  return Status();
+}
+
+/// What was announced for the plan and not decided is dropped everywhere; on the rank that
+/// announced it, it is ready for the replay.
+Status Node::apply_entry(const ArmEntry& entry) {
+  const PlanInfo* info = catalog_.plan(entry.plan);
+  readiness_.forget(info->first_id, info->size());
+  plans_[entry.plan].arm(entry.batches);
+  if (joins_.count(info->process_set()) != 0) {
+    leave_plans(info->process_set());
+  } else {
+    run_plan(entry.plan);
+  }
+  return Status();
+}
+
+Status Node::apply_entry(const FreezeEntry& entry) {
+  const PlanInfo* info = catalog_.plan(entry.plan);
+  if (info == nullptr) return Status(Code::bad_message, "the log freezes an unknown plan");
+  PlanState& state = plans_[entry.plan];
+  state.freeze();
+  if (catalog_.process_set(info->process_set())->member) {
+    state.answer(kSelf, state.position(), state.position());
+  }
+  return Status();
+}
+
+Status Node::apply_entry(const CutEntry& entry) {
+  if (plans_.count(entry.plan) == 0 || !plans_[entry.plan].frozen()) {
+    return Status(Code::bad_message, "the log cuts a plan that is not frozen");
+  }
+  PlanState& state = plans_[entry.plan];
+  state.cut(entry.end, entry.void_from);
+  // Batches that ran while the plan was frozen have waited to learn whether they count.
+  std::vector<std::uint64_t> settled;
+  for (auto& [id, in_flight] : in_flight_) {
+    const bool ours = in_flight.replayed && in_flight.plan == entry.plan;
+    if (ours && in_flight.ran && !state.is_void(in_flight.position)) settled.push_back(id);
+  }
+  for (const std::uint64_t id : settled) settle(in_flight_.extract(id).mapped());
+  run_plan(entry.plan);
+  return Status();
+}
+
+Status Node::apply_entry(const ShutdownEntry& entry) {
+  stopped_ = entry.reason;
+  std::vector<std::uint64_t> ran;
+  for (const auto& [id, in_flight] : in_flight_) {
+    if (in_flight.ran) ran.push_back(id);
+  }
+  for (const std::uint64_t id : ran) settle(in_flight_.extract(id).mapped());
+  for (const Token token : operations_.tokens()) {
+    if (!operations_.find(token)->decided) complete(token, *stopped_);
+  }
+  return Status();
+}
+
+/// Launches what a plan allows now.
+void Node::run_plan(std::uint32_t plan) {
+  const PlanInfo* info = catalog_.plan(plan);
+  if (!catalog_.process_set(info->process_set())->member) {
+    plans_[plan].leave_if_drained();
+    return;
+  }
+  PlanState& state = plans_[plan];
+  const bool joined = joins_.count(info->process_set()) != 0;
+  while (const auto* batch = state.next_batch(joined || state.is_void(state.position()))) {
+    replay_batch(plan, *batch);
+    state.launched();
+  }
+  if (!state.leave_if_drained()) return;
+  for (const std::uint32_t index : state.ready_parameters()) announce_parameter(plan, index);
+}
+
+void Node::replay_batch(std::uint32_t plan, const std::vector<std::uint32_t>& parameters) {
+  const PlanInfo* info = catalog_.plan(plan);
+  Launch launch{0, info->channel, info->process_set(), info->request, DType::f32,
+                catalog_.process_set(info->process_set())->size, {}};
+  InFlight in_flight;
+  in_flight.plan = plan;
+  in_flight.position = plans_[plan].position();
+  in_flight.replayed = true;
+  for (const std::uint32_t index : parameters) {
+    const Token token = plans_[plan].take(index);
+    const TensorSpec& tensor = info->request->tensors[index];
+    launch.dtype = tensor.dtype;
+    launch.items.push_back({token, 0, count_of(tensor.shape)});
+    if (token != kNoToken) in_flight.tokens.push_back(token);
+  }
+  start(std::move(launch), std::move(in_flight));
+}
+
+/// Tells the root that this rank can no longer follow the armed plans of a process set.
+void Node::leave_plans(std::uint32_t process_set) {
+  for (auto& [plan, state] : plans_) {
+    const PlanInfo* info = catalog_.plan(plan);
+    if (info == nullptr || info->process_set() != process_set || !state.armed()) continue;
+    if (state.first_leave()) outgoing_.leaving.push_back(plan);
+  }
+}
+
+void Node::start(Launch launch, InFlight in_flight) {
+  launch.id = next_launch_++;
+  for (const Token token : in_flight.tokens) operations_.find(token)->decided = true;
+  in_flight_.emplace(launch.id, std::move(in_flight));
+  actions_.push_back(std::move(launch));
+}
+
+void Node::finished(std::uint64_t launch_id, const Status& status) {
+  const auto found = in_flight_.find(launch_id);
+  if (found == in_flight_.end()) return;  // given up by lost()
+  InFlight& in_flight = found->second;
+  in_flight.ran = true;
+  in_flight.status = status;
+  if (in_flight.replayed && !stopped_) {
+    const PlanState& state = plans_[*in_flight.plan];
+    if (state.frozen() || state.is_void(in_flight.position)) return;  // until the cut, the end
+  }
+  const InFlight done = std::move(in_flight);
+  in_flight_.erase(found);
+  settle(done);
+}
+
+void Node::settle(const InFlight& in_flight) {
+  Status status = in_flight.status;
+  if (in_flight.replayed && plans_[*in_flight.plan].is_void(in_flight.position) && stopped_) {
+    status = *stopped_;
+  }
+  for (const Token token : in_flight.tokens) {
+    LocalOperation* operation = operations_.find(token);
+    if (operation->outcome.ok()) operation->outcome = status;
+    if (--operation->tensors_left == 0) complete(token, operation->outcome);
+  }
+}
+
+void Node::complete(Token token, Status status, std::int64_t value) {
+  const LocalOperation* operation = operations_.find(token);
+  if (operation == nullptr) return;  // another rank's operation
+  if (operation->parameter) {
+    const auto plan = plans_.find(operation->parameter->plan);
+    if (plan != plans_.end()) plan->second.completed(operation->parameter->index);
+  }
+  operations_.erase(token);
+  actions_.push_back(Completion{token, std::move(status), value});
+}
+
+}  // namespace ringleader::protocol

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ringleader/core/protocol/plan_state.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace ringleader::protocol {
+
+Status PlanState::submit(std::uint32_t index, Token token) {
+  if (index >= ready_.size()) {
+    return Status(Code::invalid_argument, "the plan has no parameter " + std::to_string(index));
+  }
+  if (submitted_[index] || in_flight_[index]) {
+    return Status(Code::duplicate_name,
+                  "parameter " + std::to_string(index) + " was submitted twice in one step");
+  }
+  ready_[index] = token;
+  in_flight_[index] = true;
+  ++in_flight_count_;
+  submitted_[index] = true;
+  if (++submitted_count_ == submitted_.size()) {
+    std::fill(submitted_.begin(), submitted_.end(), false);
+    submitted_count_ = 0;
+  }
+  return Status();
+}
+
+void PlanState::completed(std::uint32_t index) {
+  ready_[index] = kNoToken;
+  in_flight_[index] = false;
+  --in_flight_count_;
+}
+
+Token PlanState::take(std::uint32_t index) { return std::exchange(ready_[index], kNoToken); }
+
+std::vector<std::uint32_t> PlanState::ready_parameters() const {
+  std::vector<std::uint32_t> indices;
+  for (std::uint32_t i = 0; i < ready_.size(); ++i) {
+    if (ready_[i] != kNoToken) indices.push_back(i);
+  }
+  return indices;
+}
+
+void PlanState::arm(std::vector<std::vector<std::uint32_t>> batches) {
+  phase_ = Phase::armed;
+  batches_ = std::move(batches);
+  position_ = 0;
+  void_from_ = UINT64_MAX;
+  leave_sent_ = false;
+}
+
+void PlanState::freeze() {
+  phase_ = Phase::frozen;
+  answered_ = 0;
+  least_ = UINT64_MAX;
+  most_ = 0;
+}
+
+void PlanState::cut(std::uint64_t end, std::uint64_t void_from) {
+  phase_ = Phase::draining;
+  end_ = end;
+  void_from_ = void_from;
+}
+
+const std::vector<std::uint32_t>* PlanState::next_batch(bool with_zeros) const {
+  const bool draining = phase_ == Phase::draining && position_ < end_;
+  if (phase_ != Phase::armed && !draining) return nullptr;
+  const auto& batch = batches_[position_ % batches_.size()];
+  if (draining && with_zeros) return &batch;
+  const bool ready = std::all_of(batch.begin(), batch.end(),
+                                 [this](std::uint32_t i) { return ready_[i] != kNoToken; });
+  return ready ? &batch : nullptr;
+}
+
+void PlanState::launched() { ++position_; }
+
+bool PlanState::leave_if_drained() {
+  if (phase_ != Phase::draining || position_ < end_) return false;
+  phase_ = Phase::negotiated;
+  return true;
+}
+
+void PlanState::answer(int reporter, std::uint64_t least, std::uint64_t most) {
+  answered_ |= std::uint64_t{1} << reporter;
+  least_ = std::min(least_, least);
+  most_ = std::max(most_, most);
+}
+
+std::optional<PositionAnnouncement> PlanState::take_answer(std::uint32_t plan,
+                                                           std::uint64_t reporters) {
+  if (phase_ != Phase::frozen || answered_ == 0 || (reporters & ~answered_) != 0) {
+    return std::nullopt;
+  }
+  answered_ = 0;
+  return PositionAnnouncement{plan, least_, most_};
+}
+
+bool PlanState::first_leave() { return !std::exchange(leave_sent_, true); }
+
+}  // namespace ringleader::protocol

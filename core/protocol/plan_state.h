@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// PlanState: one plan on one node: which parameters the rank has ready, and how far it has got in
+// replaying the plan's batches.
+//
+//              arm                    freeze               cut
+//   negotiated ----> armed (launches) ------> frozen (answers) ----> draining (launches to the end)
+//        ^                                                                  |
+//        +------------------------------ end reached <----------------------+
+//
+// It launches nothing itself: next_batch() says what may be launched, and the node does it.
+#pragma once
+
+#include <ringleader/core/protocol/message.h>
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace ringleader::protocol {
+
+/// Names an operation of this rank; given by the caller, never 0.
+using Token = std::uint64_t;
+constexpr Token kNoToken = 0;
+
+class PlanState {
+ public:
+  PlanState() = default;
+  explicit PlanState(std::uint32_t parameters)
+      : ready_(parameters), submitted_(parameters), in_flight_(parameters) {}
+
+  /// The rank has parameter `index` ready. Errors: it was submitted in this step already, or has
+  /// not completed since the last.
+  Status submit(std::uint32_t index, Token token);
+
+  /// The operation of parameter `index` has completed.
+  void completed(std::uint32_t index);
+
+  /// True while some parameter is submitted and not completed.
+  bool busy() const { return in_flight_count_ > 0; }
+
+  /// Takes the parameter out; kNoToken if the rank does not have it ready.
+  Token take(std::uint32_t index);
+
+  /// Parameters that are ready and have not been taken, in order.
+  std::vector<std::uint32_t> ready_parameters() const;
+
+  void arm(std::vector<std::vector<std::uint32_t>> batches);
+  void freeze();
+  void cut(std::uint64_t end, std::uint64_t void_from);
+
+  /// The next batch if it may be launched now. With `with_zeros` the rank need not have the
+  /// parameters ready, but runs only up to a cut.
+  const std::vector<std::uint32_t>* next_batch(bool with_zeros) const;
+  void launched();
+
+  /// True if the end of a cut was reached by the latest launch or by the cut itself; the plan is
+  /// negotiated from then on.
+  bool leave_if_drained();
+
+  bool negotiated() const { return phase_ == Phase::negotiated; }
+  bool armed() const { return phase_ == Phase::armed; }
+  bool frozen() const { return phase_ == Phase::frozen; }
+  std::uint64_t position() const { return position_; }
+  bool is_void(std::uint64_t position) const { return position >= void_from_; }
+
+  // The answers of the subtree to a freeze.
+  void answer(int reporter, std::uint64_t least, std::uint64_t most);
+  std::optional<PositionAnnouncement> take_answer(std::uint32_t plan, std::uint64_t reporters);
+
+  /// True once per arming: a rank's wish to leave travels up only once.
+  bool first_leave();
+
+ private:
+  enum class Phase : std::uint8_t { negotiated, armed, frozen, draining };
+
+  Phase phase_ = Phase::negotiated;
+  std::vector<Token> ready_;      ///< per parameter, kNoToken if not ready
+  std::vector<bool> submitted_;   ///< per parameter, in this step
+  std::uint32_t submitted_count_ = 0;
+  std::vector<bool> in_flight_;   ///< per parameter: submitted and not completed
+  std::uint32_t in_flight_count_ = 0;
+  std::vector<std::vector<std::uint32_t>> batches_;
+  std::uint64_t position_ = 0;  ///< batches launched since the plan was armed
+  std::uint64_t end_ = 0;
+  std::uint64_t void_from_ = UINT64_MAX;
+  bool leave_sent_ = false;
+
+  std::uint64_t answered_ = 0;  ///< bit per reporter
+  std::uint64_t least_ = UINT64_MAX;
+  std::uint64_t most_ = 0;
+};
+
+}  // namespace ringleader::protocol

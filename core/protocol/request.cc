@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ringleader/core/protocol/request.h>
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+namespace ringleader::protocol {
+namespace {
+
+std::string text_of(const TensorSpec& spec) {
+  return fmt::format("'{}' {} {}", spec.name, name_of(spec.dtype), to_string(spec.shape));
+}
+
+/// Parameters are compared one by one, so that the first one that differs is named.
+std::optional<Disagreement> first_plan_disagreement(const Request& a, const Request& b) {
+  const std::size_t shared = std::min(a.tensors.size(), b.tensors.size());
+  for (std::size_t i = 0; i < shared; ++i) {
+    if (a.tensors[i] == b.tensors[i]) continue;
+    return Disagreement{fmt::format("parameter {}", i), text_of(a.tensors[i]),
+                        text_of(b.tensors[i])};
+  }
+  if (a.tensors.size() == b.tensors.size()) return std::nullopt;
+  return Disagreement{"number of parameters", fmt::format("{}", a.tensors.size()),
+                      fmt::format("{}", b.tensors.size())};
+}
+
+bool same_shape(const Request& request, const Shape& a, const Shape& b) {
+  const bool rows_are_free = request.op == Op::allgather || request.op == Op::alltoall;
+  if (!rows_are_free || a.empty() || b.empty()) return a == b;
+  return a.size() == b.size() && std::equal(a.begin() + 1, a.end(), b.begin() + 1);
+}
+
+std::optional<Disagreement> first_tensor_disagreement(const Request& a, const Request& b) {
+  if (a.tensors.size() != b.tensors.size()) {
+    return Disagreement{"number of tensors", fmt::format("{}", a.tensors.size()),
+                        fmt::format("{}", b.tensors.size())};
+  }
+  for (std::size_t i = 0; i < a.tensors.size(); ++i) {
+    const std::string which = a.tensors.size() == 1 ? "" : fmt::format(" of tensor {}", i);
+    if (a.tensors[i].dtype != b.tensors[i].dtype) {
+      return Disagreement{"element type" + which, name_of(a.tensors[i].dtype),
+                          name_of(b.tensors[i].dtype)};
+    }
+    if (!same_shape(a, a.tensors[i].shape, b.tensors[i].shape)) {
+      return Disagreement{"shape" + which, to_string(a.tensors[i].shape),
+                          to_string(b.tensors[i].shape)};
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Disagreement> first_disagreement(const Request& a, const Request& b) {
+  const auto differ = [](const char* field, auto x, auto y) {
+    return Disagreement{field, fmt::format("{}", x), fmt::format("{}", y)};
+  };
+  if (a.op != b.op) return differ("operation", name_of(a.op), name_of(b.op));
+  if (a.op == Op::register_plan) {
+    if (auto found = first_plan_disagreement(a, b)) return found;
+  } else if (auto found = first_tensor_disagreement(a, b)) {
+    return found;
+  }
+  if (a.device != b.device) return differ("memory", name_of(a.device), name_of(b.device));
+  if (a.reduce_op != b.reduce_op) {
+    return differ("reduction", name_of(a.reduce_op), name_of(b.reduce_op));
+  }
+  if (a.prescale != b.prescale) return differ("prescale", a.prescale, b.prescale);
+  if (a.postscale != b.postscale) return differ("postscale", a.postscale, b.postscale);
+  if (a.average_over_contributors != b.average_over_contributors) {
+    return differ("divisor", a.average_over_contributors ? "contributors" : "set size",
+                  b.average_over_contributors ? "contributors" : "set size");
+  }
+  if (a.root != b.root) return differ("root", a.root, b.root);
+  if (a.ranks != b.ranks) {
+    return Disagreement{"ranks", fmt::format("{}", a.ranks), fmt::format("{}", b.ranks)};
+  }
+  if (a.target != b.target) return differ("target", a.target, b.target);
+  return std::nullopt;
+}
+
+std::string describe(const Request& request) {
+  std::string text = fmt::format("{} '{}'", name_of(request.op), request.name);
+  if (request.process_set != 0) text += fmt::format(" (process set {})", request.process_set);
+  return text;
+}
+
+Status conflict_error(const Request& request, const Conflict& conflict) {
+  // The lower rank first: which of the two was heard first depends on timing.
+  const bool swap = conflict.rank_b < conflict.rank_a;
+  const Disagreement& what = conflict.what;
+  return Status(Code::mismatch,
+                fmt::format("{}: ranks disagree about the {}: rank {} has {}, rank {} has {}; "
+                            "make them equal on all ranks",
+                            describe(request), what.field,
+                            swap ? conflict.rank_b : conflict.rank_a,
+                            swap ? what.value_b : what.value_a,
+                            swap ? conflict.rank_a : conflict.rank_b,
+                            swap ? what.value_a : what.value_b));
+}
+
+bool runs_with_joined_ranks(Op op) { return op == Op::allreduce || op == Op::barrier; }
+
+bool moves_tensors(Op op) { return op < Op::barrier; }
+
+}  // namespace ringleader::protocol

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Request: what one rank wishes to do, and the rules by which two ranks' wishes agree.
+//
+//   std::optional<Disagreement> d = first_disagreement(mine, theirs);
+//
+// It holds no data and no pointers; everything in it can travel to another rank.
+#pragma once
+
+#include <ringleader/core/status.h>
+#include <ringleader/core/tensor.h>
+#include <ringleader/core/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace ringleader::protocol {
+
+/// One tensor of an operation, or one parameter of a plan.
+struct TensorSpec {
+  std::string name;  ///< empty unless the operation has several tensors
+  Shape shape;
+  DType dtype = DType::f32;
+
+  bool operator==(const TensorSpec&) const = default;
+};
+
+struct Request {
+  Op op = Op::allreduce;
+  std::uint32_t process_set = 0;
+  std::string name;
+  Device device = Device::host;
+  ReduceOp reduce_op = ReduceOp::sum;
+  double prescale = 1.0;
+  double postscale = 1.0;
+  bool average_over_contributors = false;
+  std::int32_t root = -1;              ///< broadcast: world rank
+  std::vector<TensorSpec> tensors;     ///< tensor operations and register_plan
+  std::vector<std::int32_t> ranks;     ///< add_process_set: ascending
+  std::uint32_t target = 0;            ///< remove_process_set and release_plan: the id
+
+  bool operator==(const Request&) const = default;
+};
+
+/// Operations are matched across ranks by the process set and the name.
+struct Key {
+  std::uint32_t process_set = 0;
+  std::string name;
+
+  auto operator<=>(const Key&) const = default;
+};
+
+inline Key key_of(const Request& request) { return {request.process_set, request.name}; }
+
+/// What two ranks say about the same thing.
+struct Disagreement {
+  std::string field;
+  std::string value_a;
+  std::string value_b;
+};
+
+/// A disagreement together with the ranks that caused it.
+struct Conflict {
+  Disagreement what;
+  std::int32_t rank_a = 0;
+  std::int32_t rank_b = 0;
+};
+
+/// The first difference that keeps two requests of the same name from running together, or
+/// nothing. The extent of the first dimension of allgather and alltoall may differ.
+std::optional<Disagreement> first_disagreement(const Request& a, const Request& b);
+
+/// "allreduce 'w1.grad' (process set 2)"
+std::string describe(const Request& request);
+
+/// The error that every rank gets for a conflict about `request`.
+Status conflict_error(const Request& request, const Conflict& conflict);
+
+/// True if ranks that have joined can take part with neutral elements.
+bool runs_with_joined_ranks(Op op);
+
+/// True for operations that move tensors.
+bool moves_tensors(Op op);
+
+}  // namespace ringleader::protocol

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Backend: the port through which the runtime moves tensors. A verb is a value in the batch, not a
+// method, so an adapter is one `supports` and one `launch`.
+#pragma once
+
+#include <ringleader/core/batch.h>
+#include <ringleader/core/result.h>
+#include <ringleader/core/status.h>
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace ringleader {
+
+/// Names a launched batch within its backend.
+using Ticket = std::uint64_t;
+
+/// Threading: called by one thread at a time, though not always the same one.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  /// The name by which RINGLEADER_BACKEND chooses it.
+  virtual std::string_view name() const = 0;
+
+  /// Whether this backend can run the batch. Depends only on facts that are equal on all ranks of
+  /// the group, so that all choose the same backend.
+  virtual bool supports(const Batch& batch) const = 0;
+
+  /// Starts a batch. Batches of one channel are launched in the same order on all its ranks, and
+  /// channels independently of each other, so this must not wait for other ranks; the one
+  /// exception is the first launch on a channel, which is in the same order on all ranks across
+  /// channels too. `batch` stays valid, and its tensors untouched, until poll() has reported the
+  /// end. An error is fatal for the runtime.
+  virtual Result<Ticket> launch(const Batch& batch) = 0;
+
+  /// Does a bounded amount of work. Nothing: still running; otherwise the outcome, after which the
+  /// ticket is forgotten. An error is fatal for the runtime.
+  virtual std::optional<Status> poll(Ticket ticket) = 0;
+
+  /// No batch will be launched on this channel any more; called in the same order on all ranks.
+  virtual void close_channel(std::uint32_t /*channel*/) {}
+};
+
+}  // namespace ringleader

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ringleader/core/runtime/batch_builder.h>
+
+#include <algorithm>
+#include <new>
+#include <numeric>
+#include <utility>
+
+namespace ringleader::runtime {
+namespace {
+
+constexpr std::align_val_t kAlignment{64};  // a cache line, and the widest vector register
+
+/// Elements in one row: the product of all extents but the first.
+std::int64_t row_count(const Shape& shape) {
+  return count_of(Shape(shape.begin() + 1, shape.end()));
+}
+
+/// The result of allgather, reduce_scatter and alltoall belongs to the operation.
+void make_output(PreparedBatch& prepared, const std::vector<std::int64_t>& rows_per_rank,
+                 std::int64_t rows) {
+  Operation& operation = *prepared.operations[0];
+  Shape shape = operation.input_shape;
+  shape[0] = rows;
+  const auto count = static_cast<std::size_t>(count_of(shape));
+  auto storage = allocate_bytes(count * size_of(prepared.batch.dtype));
+  const TensorView view(storage.get(), std::move(shape), prepared.batch.dtype);
+  operation.output = Output(std::move(storage), view, rows_per_rank);
+  prepared.batch.tensors[0].output = view.data();
+}
+
+/// Shares of the rows, the first ones one row larger.
+void split_rows(PreparedBatch& prepared) {
+  Batch& batch = prepared.batch;
+  const Shape& shape = prepared.operations[0]->input_shape;
+  const int size = batch.group->size();
+  std::vector<std::int64_t> rows;
+  for (int i = 0; i < size; ++i) {
+    const auto [begin, end] = share_of(shape[0], size, i);
+    rows.push_back(end - begin);
+    batch.block_counts.push_back((end - begin) * row_count(shape));
+  }
+  make_output(prepared, rows, rows[static_cast<std::size_t>(batch.group->rank)]);
+}
+
+void prepare_sizes(PreparedBatch& prepared) {
+  const Operation& operation = *prepared.operations[0];
+  const auto size = static_cast<std::size_t>(prepared.batch.group->size());
+  if (prepared.batch.op == Op::allgather) {
+    prepared.sizes_out = {operation.input_shape[0]};
+  } else {
+    prepared.sizes_out = operation.split_rows;
+    for (const std::int64_t rows : operation.split_rows) {
+      prepared.batch.send_counts.push_back(rows * row_count(operation.input_shape));
+    }
+  }
+  prepared.sizes_in.resize(size);
+}
+
+}  // namespace
+
+std::shared_ptr<std::byte> allocate_bytes(std::size_t bytes) {
+  auto* memory = static_cast<std::byte*>(::operator new(std::max<std::size_t>(bytes, 1), kAlignment));
+  return {memory, [](std::byte* pointer) { ::operator delete(pointer, kAlignment); }};
+}
+
+PreparedBatch prepare(const protocol::Launch& launch, std::shared_ptr<const Group> group,
+                      std::vector<std::shared_ptr<Operation>> operations,
+                      const FillNeutral& fill_neutral) {
+  const protocol::Request& request = *launch.request;
+  PreparedBatch prepared;
+  prepared.launch_id = launch.id;
+  prepared.operations = std::move(operations);
+  Batch& batch = prepared.batch;
+  batch.op = request.op == Op::register_plan ? Op::allreduce : request.op;
+  batch.dtype = launch.dtype;
+  batch.device = request.device;
+  batch.reduce_op = request.reduce_op;
+  batch.prescale = request.prescale;
+  batch.postscale = request.postscale;
+  batch.divisor = request.average_over_contributors ? launch.contributors : group->size();
+  const auto root = std::find(group->ranks.begin(), group->ranks.end(), request.root);
+  batch.root = root == group->ranks.end() ? 0 : static_cast<int>(root - group->ranks.begin());
+  batch.group = std::move(group);
+
+  for (std::size_t i = 0; i < launch.items.size(); ++i) {
+    const protocol::LaunchItem& item = launch.items[i];
+    BatchTensor tensor{nullptr, nullptr, item.count};
+    if (const auto& operation = prepared.operations[i]) {
+      tensor.input = operation->buffers[item.tensor].input;
+      tensor.output = operation->buffers[item.tensor].output;
+      if (!operation->input_shape.empty()) tensor.count = count_of(operation->input_shape);
+    } else {
+      auto neutral = allocate_bytes(static_cast<std::size_t>(item.count) * size_of(batch.dtype));
+      fill_neutral(neutral.get(), item.count, batch.dtype, batch.reduce_op);
+      tensor.input = tensor.output = neutral.get();
+      prepared.scratch.push_back(std::move(neutral));
+    }
+    batch.tensors.push_back(tensor);
+  }
+  if (batch.op == Op::reduce_scatter) split_rows(prepared);
+  if (batch.op == Op::allgather || batch.op == Op::alltoall) prepare_sizes(prepared);
+  return prepared;
+}
+
+bool needs_sizes(const PreparedBatch& prepared) { return !prepared.sizes_in.empty(); }
+
+Batch sizes_batch(PreparedBatch& prepared) {
+  Batch batch;
+  batch.group = prepared.batch.group;
+  batch.op = prepared.batch.op;
+  batch.dtype = DType::i64;
+  batch.tensors = {{prepared.sizes_out.data(), prepared.sizes_in.data(),
+                    static_cast<std::int64_t>(prepared.sizes_out.size())}};
+  batch.block_counts.assign(prepared.sizes_in.size(), 1);
+  if (batch.op == Op::alltoall) batch.send_counts = batch.block_counts;
+  return batch;
+}
+
+void complete_sizes(PreparedBatch& prepared) {
+  const std::int64_t row = row_count(prepared.operations[0]->input_shape);
+  for (const std::int64_t rows : prepared.sizes_in) {
+    prepared.batch.block_counts.push_back(rows * row);
+  }
+  const std::int64_t total =
+      std::accumulate(prepared.sizes_in.begin(), prepared.sizes_in.end(), std::int64_t{0});
+  make_output(prepared, prepared.sizes_in, total);
+}
+
+}  // namespace ringleader::runtime

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From what the protocol decided and where the user's memory lies to the batch that a backend
+// runs. Geometry only: no byte of a tensor is touched here.
+#pragma once
+
+#include <ringleader/core/batch.h>
+#include <ringleader/core/protocol/node.h>
+#include <ringleader/core/runtime/operation.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+namespace ringleader::runtime {
+
+/// Writes `count` neutral elements of a reduction: what a joined rank contributes.
+using FillNeutral = std::function<void(void* data, std::int64_t count, DType dtype, ReduceOp op)>;
+
+/// Memory aligned for any element type and for vector instructions.
+std::shared_ptr<std::byte> allocate_bytes(std::size_t bytes);
+
+/// A launched batch together with what keeps its memory alive.
+struct PreparedBatch {
+  std::uint64_t launch_id = 0;
+  Batch batch;
+  std::vector<std::shared_ptr<Operation>> operations;  ///< one per tensor; null for a joined rank
+  std::vector<std::shared_ptr<std::byte>> scratch;
+
+  /// allgather and alltoall: this rank's counts, sent to the others before the data, and what they
+  /// sent. Empty otherwise.
+  std::vector<std::int64_t> sizes_out;
+  std::vector<std::int64_t> sizes_in;
+};
+
+/// Builds the batch. For allgather and alltoall the blocks of the output are still unknown; they
+/// are filled in by complete_sizes().
+PreparedBatch prepare(const protocol::Launch& launch, std::shared_ptr<const Group> group,
+                      std::vector<std::shared_ptr<Operation>> operations,
+                      const FillNeutral& fill_neutral);
+
+/// True if the members must first tell each other how much they send.
+bool needs_sizes(const PreparedBatch& prepared);
+
+/// The collective that exchanges the sizes.
+Batch sizes_batch(PreparedBatch& prepared);
+
+/// Uses the exchanged sizes: sets the blocks and allocates the output.
+void complete_sizes(PreparedBatch& prepared);
+
+}  // namespace ringleader::runtime

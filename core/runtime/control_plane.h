@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ControlPlane: the port through which the runtime exchanges control messages.
+#pragma once
+
+#include <ringleader/core/status.h>
+
+#include <cstddef>
+#include <functional>
+#include <vector>
+
+namespace ringleader {
+
+struct ReceivedMessage {
+  int from = 0;
+  std::vector<std::byte> bytes;
+};
+
+/// Larger messages are refused, so that a broken peer cannot make this process allocate at will.
+constexpr std::size_t kControlMessageBytesMax = std::size_t{64} << 20;
+
+/// Messages between two ranks arrive in the order in which they were sent.
+/// Threading: called by one thread at a time, though not always the same one.
+class ControlPlane {
+ public:
+  virtual ~ControlPlane() = default;
+
+  /// Queues a message. Does not block.
+  virtual Status send(int to, std::vector<std::byte> bytes) = 0;
+
+  /// Moves on what is queued and appends what has arrived to `received`. Does not block.
+  virtual Status poll(std::vector<ReceivedMessage>& received) = 0;
+
+  /// True when everything queued has left this process.
+  virtual bool sent_all() = 0;
+
+  /// True if an arrival calls the waker, so that an idle runtime need not look. The waker may be
+  /// called by any thread.
+  virtual bool set_waker(std::function<void()> /*waker*/) { return false; }
+};
+
+}  // namespace ringleader

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ringleader/core/runtime/executor.h>
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace ringleader::runtime {
+
+Executor::Executor(std::vector<std::unique_ptr<Backend>> backends, int rank,
+                   FillNeutral fill_neutral)
+    : backends_(std::move(backends)), rank_(rank), fill_neutral_(std::move(fill_neutral)) {}
+
+Status Executor::launch(const protocol::Launch& launch, const std::vector<int>& members,
+                        std::vector<std::shared_ptr<Operation>> operations) {
+  Channel& channel = channel_of(launch, members);
+  ++batches_;
+  tensors_ += launch.items.size();
+  auto prepared = std::make_shared<PreparedBatch>(
+      prepare(launch, channel.group, std::move(operations), fill_neutral_));
+  if (channel.exchanging_sizes) {
+    channel.waiting.push_back(std::move(prepared));
+    return Status();
+  }
+  return start(channel, std::move(prepared));
+}
+
+Executor::Channel& Executor::channel_of(const protocol::Launch& launch,
+                                        const std::vector<int>& members) {
+  Channel& channel = channels_[launch.channel];
+  if (channel.group == nullptr) {
+    auto group = std::make_shared<Group>();
+    group->channel = launch.channel;
+    group->ranks = members;
+    group->rank = static_cast<int>(std::find(members.begin(), members.end(), rank_) -
+                                   members.begin());
+    channel.group = std::move(group);
+  }
+  return channel;
+}
+
+Status Executor::start(Channel& channel, std::shared_ptr<PreparedBatch> prepared) {
+  Running running;
+  running.prepared = prepared;
+  if (!needs_sizes(*prepared)) return start_batch(channel, prepared->batch, std::move(running));
+  channel.exchanging_sizes = true;
+  running.sizes = std::make_shared<Batch>(sizes_batch(*prepared));
+  Batch& sizes = *running.sizes;
+  return start_batch(channel, sizes, std::move(running));
+}
+
+Status Executor::start_batch(Channel& channel, Batch& batch, Running running) {
+  batch.sequence = channel.next_sequence++;
+  for (const auto& backend : backends_) {
+    if (!backend->supports(batch)) continue;
+    const Result<Ticket> ticket = backend->launch(batch);
+    if (!ticket.ok()) return ticket.status();
+    running.backend = backend.get();
+    running.ticket = *ticket;
+    running_.push_back(std::move(running));
+    return Status();
+  }
+  return Status(Code::unsupported,
+                fmt::format("no backend of this build runs {} of {} {} elements in {} memory",
+                            name_of(batch.op), batch.count(), name_of(batch.dtype),
+                            name_of(batch.device)));
+}
+
+Status Executor::sizes_known(std::shared_ptr<PreparedBatch> prepared) {
+  Channel& channel = channels_[prepared->batch.group->channel];
+  complete_sizes(*prepared);
+  channel.exchanging_sizes = false;
+  Running running;
+  running.prepared = prepared;
+  Status status = start_batch(channel, prepared->batch, std::move(running));
+  while (status.ok() && !channel.waiting.empty() && !channel.exchanging_sizes) {
+    auto next = std::move(channel.waiting.front());
+    channel.waiting.pop_front();
+    status = start(channel, std::move(next));
+  }
+  return status;
+}
+
+std::vector<FinishedBatch> Executor::poll() {
+  std::vector<FinishedBatch> finished;
+  for (auto it = running_.begin(); it != running_.end();) {
+    std::optional<Status> outcome = it->backend->poll(it->ticket);
+    if (!outcome) {
+      ++it;
+      continue;
+    }
+    const Running done = std::move(*it);
+    it = running_.erase(it);
+    if (outcome->ok() && done.sizes) {
+      *outcome = sizes_known(done.prepared);
+      if (outcome->ok()) continue;
+    }
+    finished.push_back({done.prepared->launch_id, std::move(*outcome)});
+  }
+  return finished;
+}
+
+void Executor::close_channel(std::uint32_t channel) {
+  channels_.erase(channel);
+  for (const auto& backend : backends_) backend->close_channel(channel);
+}
+
+}  // namespace ringleader::runtime

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Executor: runs decided batches on the backends, per channel in order.
+//
+// A channel is an ordered sequence of batches. Backends run several batches of a channel at once,
+// as long as they are launched in order; only allgather and alltoall, whose data can be launched
+// when the members have exchanged their sizes, hold back what comes after them on their channel.
+#pragma once
+
+#include <ringleader/core/protocol/node.h>
+#include <ringleader/core/runtime/backend.h>
+#include <ringleader/core/runtime/batch_builder.h>
+
+#include <cstdint>
+#include <deque>
+#include <list>
+#include <map>
+#include <memory>
+#include <vector>
+
+namespace ringleader::runtime {
+
+struct FinishedBatch {
+  std::uint64_t launch_id = 0;
+  Status status;
+};
+
+class Executor {
+ public:
+  /// `backends` in order of preference.
+  Executor(std::vector<std::unique_ptr<Backend>> backends, int rank, FillNeutral fill_neutral);
+
+  /// Starts a batch, or queues it behind its channel. `members` are the world ranks of its process
+  /// set; `operations` this rank's operations, one per item, null where it has joined.
+  /// An error is fatal, as it leaves the other ranks waiting.
+  Status launch(const protocol::Launch& launch, const std::vector<int>& members,
+                std::vector<std::shared_ptr<Operation>> operations);
+
+  /// Moves all running batches on by a bounded amount; returns those that have finished.
+  std::vector<FinishedBatch> poll();
+
+  void close_channel(std::uint32_t channel);
+
+  bool idle() const { return running_.empty(); }
+  std::uint64_t batches() const { return batches_; }
+  std::uint64_t tensors() const { return tensors_; }
+
+ private:
+  struct Channel {
+    std::shared_ptr<const Group> group;
+    std::uint64_t next_sequence = 0;
+    bool exchanging_sizes = false;
+    std::deque<std::shared_ptr<PreparedBatch>> waiting;
+  };
+  struct Running {
+    std::shared_ptr<PreparedBatch> prepared;
+    std::shared_ptr<Batch> sizes;  ///< set while the sizes are exchanged
+    Backend* backend = nullptr;
+    Ticket ticket = 0;
+  };
+
+  Channel& channel_of(const protocol::Launch& launch, const std::vector<int>& members);
+  Status start(Channel& channel, std::shared_ptr<PreparedBatch> prepared);
+  Status start_batch(Channel& channel, Batch& batch, Running running);
+  Status sizes_known(std::shared_ptr<PreparedBatch> prepared);
+
+  std::vector<std::unique_ptr<Backend>> backends_;
+  int rank_;
+  FillNeutral fill_neutral_;
+  std::map<std::uint32_t, Channel> channels_;
+  std::list<Running> running_;
+  std::uint64_t batches_ = 0;
+  std::uint64_t tensors_ = 0;
+};
+
+}  // namespace ringleader::runtime

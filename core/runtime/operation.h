@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Operation: everything about one submitted operation, shared by the user's Handle and the
+// runtime.
+#pragma once
+
+#include <ringleader/core/protocol/plan_state.h>
+#include <ringleader/core/protocol/request.h>
+#include <ringleader/core/output.h>
+#include <ringleader/core/status.h>
+#include <ringleader/core/tensor.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <variant>
+#include <vector>
+
+namespace ringleader {
+
+namespace runtime {
+class Runtime;
+}
+
+/// Where one tensor of an operation lies in the user's memory.
+struct TensorBuffers {
+  const void* input = nullptr;
+  void* output = nullptr;
+};
+
+/// A parameter of a registered plan.
+struct PlanParameterRequest {
+  std::uint32_t plan = 0;
+  std::uint32_t index = 0;
+};
+
+/// Threading: the submitting thread fills in the wish and hands the operation over; from then on
+/// only the thread that drives the runtime writes, until it sets `done`. After that the outcome is
+/// constant and any thread may read it.
+class Operation {
+ public:
+  // The wish.
+  std::variant<protocol::Request, PlanParameterRequest> wish;
+  std::vector<TensorBuffers> buffers;    ///< one per tensor of the request
+  Shape input_shape;                     ///< this rank's shape, where the result's depends on it
+  std::vector<std::int64_t> split_rows;  ///< alltoall: rows for each member
+
+  // The outcome.
+  Status status;
+  std::int64_t value = 0;
+  Output output;  ///< if the operation makes one
+
+  /// Released by the runtime after the outcome is written; acquired by whoever reads it.
+  std::atomic<bool> done{false};
+
+  std::weak_ptr<runtime::Runtime> runtime;  ///< who completes it
+};
+
+}  // namespace ringleader

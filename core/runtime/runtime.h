@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Runtime: owns the protocol node and the executor and moves them on: the mailbox into the node,
+// messages to and from the other ranks, decided batches to the backends, outcomes to the waiters.
+//
+//   auto operation = std::make_shared<Operation>(...);
+//   runtime->post(operation);
+//   runtime->wait(*operation);
+//
+// Who does the work: one round (iterate) is done by one thread at a time, under `loop_mutex_`. A
+// thread that waits for an operation does the rounds itself, which saves two context switches; the
+// background thread does them while nobody waits.
+#pragma once
+
+#include <ringleader/core/protocol/node.h>
+#include <ringleader/core/runtime/backoff.h>
+#include <ringleader/core/runtime/control_plane.h>
+#include <ringleader/core/runtime/executor.h>
+#include <ringleader/core/runtime/operation.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+namespace ringleader::runtime {
+
+struct RuntimeOptions {
+  protocol::NodeOptions node;
+  bool background_thread = true;
+  bool oversubscribed = false;  ///< more ranks on this node than cores: never spin
+  FillNeutral fill_neutral;
+};
+
+struct RuntimeCounters {
+  std::uint64_t control_messages = 0;
+  std::uint64_t control_bytes = 0;
+  std::uint64_t batches = 0;
+  std::uint64_t tensors = 0;
+};
+
+/// Threading: all public members may be called from any thread, unless there is no background
+/// thread: then only from the thread that constructed the runtime. Locks are taken in the order
+/// loop_mutex_, mailbox_mutex_.
+class Runtime : public std::enable_shared_from_this<Runtime> {
+ public:
+  Runtime(RuntimeOptions options, std::unique_ptr<ControlPlane> control_plane,
+          std::vector<std::unique_ptr<Backend>> backends);
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  enum class Wake { yes, no };
+
+  /// Hands an operation over and sees to it that the background thread works on it; with Wake::no
+  /// only when some thread waits. Does not block on other ranks. What is wrong with the operation
+  /// comes as its outcome.
+  void post(const std::shared_ptr<Operation>& operation, Wake wake = Wake::yes);
+
+  /// Blocks until the operation is done, doing the runtime's work meanwhile.
+  void wait(const Operation& operation);
+
+  /// post() and wait(), without waking the background thread in between.
+  void run(const std::shared_ptr<Operation>& operation);
+
+  /// Tells all ranks to stop, and blocks until everything decided has run and every operation of
+  /// this rank is done. Later operations end with Code::shutdown.
+  void shutdown();
+
+  /// World ranks of a process set; empty if it does not exist.
+  std::vector<int> process_set_ranks(std::uint32_t process_set);
+
+  RuntimeCounters counters();
+
+  /// True if it ended because a rank or the transport failed.
+  bool failed();
+
+ private:
+  bool iterate();
+  bool drain_mailbox();
+  bool receive_messages();
+  bool poll_batches();
+  void pump();
+  void act(protocol::Launch& launch);
+  void act(protocol::Completion& completion);
+  void act(protocol::ChannelClosed& closed);
+  void fail(const Status& status);
+  void drive(const std::function<bool()>& finished);
+  void background();
+
+  RuntimeOptions options_;
+
+  // State of the loop: guarded by loop_mutex_.
+  std::mutex loop_mutex_;
+  std::unique_ptr<ControlPlane> control_plane_;
+  Executor executor_;
+  protocol::Node node_;
+  std::map<protocol::Token, std::shared_ptr<Operation>> operations_;
+  protocol::Token next_token_ = 1;
+  std::vector<ReceivedMessage> received_;
+  RuntimeCounters counters_;
+  bool shutdown_requested_ = false;
+
+  // The mailbox: guarded by mailbox_mutex_.
+  std::mutex mailbox_mutex_;
+  std::condition_variable wake_;       ///< wakes the background thread
+  std::condition_variable completed_;  ///< wakes waiters that do not drive
+  std::vector<std::shared_ptr<Operation>> mailbox_;
+  bool mail_ = false;  ///< something happened since the background thread last looked
+  bool stop_ = false;
+  bool closed_ = false;  ///< nobody works on the mailbox any more
+
+  std::atomic<int> drivers_{0};   ///< threads in drive()
+  std::atomic<int> sleepers_{0};  ///< those of them that wait for `completed_`
+  std::atomic<bool> drained_{false};  ///< the node has stopped and nothing is left to do or to send
+  std::atomic<bool> mailbox_filled_{false};  ///< a hint, so that an empty mailbox costs no lock
+  bool woken_by_arrivals_ = false;
+  std::thread thread_;
+};
+
+}  // namespace ringleader::runtime

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Status: the outcome of an operation inside the library, and Error, the exception into which the
+// public API turns it.
+//
+//   Status status = validate(request);
+//   if (!status.ok()) return status;
+//
+// A Status neither prints nor exits: whoever receives it decides.
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace ringleader {
+
+/// What kind of failure a Status or an Error reports.
+enum class Code : std::uint8_t {
+  ok,
+  invalid_argument,  ///< the caller's own arguments are wrong; no other rank was involved
+  not_initialized,   ///< the library was used before init() or after shutdown()
+  duplicate_name,    ///< an operation of this name is already in flight on this rank
+  mismatch,          ///< ranks disagree about an operation; it ran on none of them
+  joined,            ///< the operation cannot run while some rank has joined
+  shutdown,          ///< some rank shut down before the operation could run
+  rank_lost,         ///< a rank died or can no longer be reached
+  transport,         ///< MPI, NCCL or the operating system reported a failure
+  bad_message,       ///< a peer sent bytes that are not a valid message
+  unsupported,       ///< no backend can run this operation in this build
+};
+
+/// The name of a code as it is spelt above.
+const char* name_of(Code code);
+
+/// Success, or a code and a message. The message says what was attempted, on which tensor, which
+/// ranks and values disagree, and what to do.
+class [[nodiscard]] Status {
+ public:
+  Status() = default;
+  Status(Code code, std::string message) : code_(code), message_(std::move(message)) {}
+
+  bool ok() const { return code_ == Code::ok; }
+  Code code() const { return code_; }
+  const std::string& message() const { return message_; }
+
+  friend bool operator==(const Status& a, const Status& b) {
+    return a.code_ == b.code_ && a.message_ == b.message_;
+  }
+
+ private:
+  Code code_ = Code::ok;
+  std::string message_;
+};
+
+/// The exception thrown by the public API. what() is the Status' message.
+class Error : public std::runtime_error {
+ public:
+  explicit Error(const Status& status) : std::runtime_error(status.message()), status_(status) {}
+
+  Code code() const { return status_.code(); }
+  const Status& status() const { return status_; }
+
+ private:
+  Status status_;
+};
+
+/// Throws Error if the status is not ok.
+inline void throw_if_error(const Status& status) {
+  if (!status.ok()) throw Error(status);
+}
+
+}  // namespace ringleader

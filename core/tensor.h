@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// TensorView: a typed, shaped view of the user's memory. It owns nothing; the memory must stay
+// valid and untouched until the operation that uses it has completed.
+//
+//   std::vector<float> gradient(n);
+//   TensorView view(gradient);               // shape [n], f32
+//   TensorView matrix(data, {rows, columns});
+#pragma once
+
+#include <ringleader/core/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace ringleader {
+
+/// Extents, outermost first, in elements; empty for a scalar.
+using Shape = std::vector<std::int64_t>;
+
+/// The product of the extents: 1 for a scalar.
+std::int64_t count_of(const Shape& shape);
+
+/// "[2, 3]"
+std::string to_string(const Shape& shape);
+
+/// A contiguous tensor in row-major order. `Void` is `void` or `const void`.
+template <typename Void>
+class BasicTensorView {
+ public:
+  BasicTensorView() = default;
+
+  /// Memory whose element type is known only at run time.
+  BasicTensorView(Void* data, Shape shape, DType dtype, Device device = Device::host)
+      : data_(data), shape_(std::move(shape)), dtype_(dtype), device_(device) {}
+
+  /// `data` points to count_of(shape) elements.
+  template <typename T, typename = std::enable_if_t<!std::is_void_v<T>>>
+  BasicTensorView(T* data, Shape shape, Device device = Device::host)
+      : BasicTensorView(static_cast<Void*>(data), std::move(shape), dtype_of<T>(), device) {}
+
+  /// The whole vector as a one-dimensional tensor.
+  template <typename T, typename Allocator>
+  BasicTensorView(std::vector<T, Allocator>& values)  // NOLINT(google-explicit-constructor)
+      : BasicTensorView(values.data(), {static_cast<std::int64_t>(values.size())}) {}
+  template <typename T, typename Allocator, typename V = Void,
+            typename = std::enable_if_t<std::is_const_v<V>>>
+  BasicTensorView(const std::vector<T, Allocator>& values)  // NOLINT(google-explicit-constructor)
+      : BasicTensorView(values.data(), {static_cast<std::int64_t>(values.size())}) {}
+
+  /// A view of writable memory is also a view of constant memory.
+  template <typename V = Void, typename = std::enable_if_t<std::is_const_v<V>>>
+  BasicTensorView(const BasicTensorView<void>& other)  // NOLINT(google-explicit-constructor)
+      : BasicTensorView(other.data(), other.shape(), other.dtype(), other.device()) {}
+
+  Void* data() const { return data_; }
+  const Shape& shape() const { return shape_; }
+  DType dtype() const { return dtype_; }
+  Device device() const { return device_; }
+
+  std::int64_t count() const { return count_of(shape_); }
+  std::size_t bytes() const { return static_cast<std::size_t>(count()) * size_of(dtype_); }
+
+ private:
+  Void* data_ = nullptr;
+  Shape shape_ = {0};
+  DType dtype_ = DType::f32;
+  Device device_ = Device::host;
+};
+
+using TensorView = BasicTensorView<void>;
+using ConstTensorView = BasicTensorView<const void>;
+
+}  // namespace ringleader

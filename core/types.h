@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The vocabulary of operations: element types, reductions, operations and devices. All are plain
+// values, so that a variant is data and never another class.
+#pragma once
+
+#include <ringleader/core/half.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+namespace ringleader {
+
+/// Element types.
+enum class DType : std::uint8_t { u8, i8, i16, i32, i64, f16, bf16, f32, f64 };
+constexpr int kDTypeCount = 9;
+
+/// How the ranks' elements are combined.
+///   average  sum divided by the number of ranks; exact for integers, truncated toward zero
+enum class ReduceOp : std::uint8_t { sum, average, min, max, product };
+constexpr int kReduceOpCount = 5;
+
+/// What ranks do together. Those up to `barrier` are collectives on tensors; those after it change
+/// what the ranks have agreed on and move no tensor.
+enum class Op : std::uint8_t {
+  allreduce,
+  allgather,
+  broadcast,
+  reduce_scatter,
+  alltoall,
+  barrier,
+  join,
+  add_process_set,
+  remove_process_set,
+  register_plan,
+  release_plan,
+};
+constexpr int kOpCount = 11;
+
+/// Where a tensor's memory is.
+enum class Device : std::uint8_t { host, cuda };
+constexpr int kDeviceCount = 2;
+
+const char* name_of(DType dtype);
+const char* name_of(ReduceOp op);
+const char* name_of(Op op);
+const char* name_of(Device device);
+
+/// Bytes of one element.
+std::size_t size_of(DType dtype);
+
+/// True for f16, bf16, f32 and f64.
+bool is_floating_point(DType dtype);
+
+/// The DType of a C++ type; does not compile for types that have none.
+template <typename T>
+constexpr DType dtype_of() {
+  using U = std::remove_cv_t<T>;
+  if constexpr (std::is_same_v<U, Float16>) {
+    return DType::f16;
+  } else if constexpr (std::is_same_v<U, BFloat16>) {
+    return DType::bf16;
+  } else if constexpr (std::is_same_v<U, float>) {
+    return DType::f32;
+  } else if constexpr (std::is_same_v<U, double>) {
+    return DType::f64;
+  } else {
+    static_assert(std::is_integral_v<U> || std::is_same_v<U, std::byte>,
+                  "ringleader has no element type for this C++ type");
+    constexpr bool is_signed = std::is_signed_v<U>;
+    static_assert(sizeof(U) == 1 || is_signed, "unsigned integers are supported in 8 bits only");
+    if constexpr (sizeof(U) == 1) return is_signed ? DType::i8 : DType::u8;
+    if constexpr (sizeof(U) == 2) return DType::i16;
+    if constexpr (sizeof(U) == 4) return DType::i32;
+    return DType::i64;
+  }
+}
+
+}  // namespace ringleader

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "options.h"
+
+#include <CLI/CLI.hpp>
+
+namespace train_mnist {
+namespace {
+
+constexpr int kEpochsMax = 100000;
+constexpr int kBatchSizeMax = 65536;
+constexpr int kHiddenMax = 65536;
+constexpr double kLearningRateMax = 1000;
+
+/// Written out because CLI::Range accepts "nan" and describes its bounds badly.
+CLI::Validator between(double low, double high) {
+  return {[=](const std::string& text) {
+            double value = 0;
+            const bool is_number = CLI::detail::lexical_cast(text, value);
+            if (is_number && value >= low && value <= high) return std::string();
+            return CLI::detail::to_string(text) + " is not a number from " +
+                   CLI::detail::to_string(low) + " to " + CLI::detail::to_string(high);
+          },
+          ""};
+}
+
+void add_options(CLI::App& app, Options& options) {
+  app.add_option("--data", options.data,
+                 "directory with the IDX files [data, then Debian's dataset-fashion-mnist]");
+  app.add_option("--epochs", options.epochs, "passes over the training images [3]")
+      ->check(between(1, kEpochsMax));
+  app.add_option("--batch-size", options.batch_size, "images per rank and step [32]")
+      ->check(between(1, kBatchSizeMax));
+  app.add_option("--lr", options.learning_rate, "largest learning rate [0.03]")
+      ->check(between(0, kLearningRateMax));
+  app.add_option("--momentum", options.momentum, "momentum, 0 to 1 [0.9]")->check(between(0, 1));
+  app.add_option("--seed", options.seed, "of the first weights and the order of the images [1]");
+  app.add_option("--target-accuracy", options.target_accuracy,
+                 "stop after the epoch that reaches it, 0 to 1; exit with 1 if none does")
+      ->check(between(0, 1));
+  app.add_option("--json", options.json, "write the results to this file");
+  app.add_option("--train-limit", options.train_limit, "use only the first N images; 0: all [0]")
+      ->check(between(0, 1e9));
+  app.add_flag_callback(
+      "--no-progress", [&options] { options.progress = false; }, "no progress bar on a terminal");
+  // Each name so far stands for the default: there is nothing to store yet.
+  app.add_option_function<std::string>(
+         "--strategy", [](const std::string&) {}, "how the ranks cooperate: gradients")
+      ->check(CLI::IsMember({"gradients"}).description(""));
+  app.add_option_function<std::string>(
+         "--device", [](const std::string&) {}, "where to compute: auto, cpu [auto]")
+      ->check(CLI::IsMember({"auto", "cpu"}).description(""));
+  app.add_option("--hidden", options.hidden,
+                 "units of the first dense layer; not checked beforehand, so that different "
+                 "values show what the library says about different networks [128]")
+      ->check(between(1, kHiddenMax));
+}
+
+}  // namespace
+
+std::vector<NamedValue> Options::agreed() const {
+  return {{"--epochs", static_cast<double>(epochs)},
+          {"--batch-size", static_cast<double>(batch_size)},
+          {"--lr", learning_rate},
+          {"--momentum", momentum},
+          {"--seed", static_cast<double>(seed)},
+          {"--target-accuracy", target_accuracy.value_or(-1)},
+          {"--train-limit", static_cast<double>(train_limit)},
+          {"--strategy", static_cast<double>(optimizer.strategy)},
+          {"--device", static_cast<double>(device)}};
+}
+
+Options parse_options(int argc, char** argv) {
+  Options options;
+  CLI::App app("Trains a small convolutional network on all ranks that mpirun starts.",
+               "train_mnist");
+  add_options(app, options);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    throw Stop(kExitSuccess, app.help());
+  } catch (const CLI::ParseError& error) {
+    throw Stop(kExitUsage, error.what());
+  }
+  return options;
+}
+
+}  // namespace train_mnist

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Copies of one rank's state to all ranks.
+#pragma once
+
+#include <ringleader/core/tensor.h>
+#include <ringleader/ops/process_set.h>
+#include <ringleader/ops/slot.h>
+
+#include <cstddef>
+#include <string_view>
+#include <vector>
+
+namespace ringleader {
+
+/// Overwrites every slot's parameter with the root's. Collective over the process set; the slots
+/// must have equal names, shapes and types on all ranks. Blocks.
+void broadcast_parameters(const std::vector<Slot>& slots, int root, ProcessSet process_set = {});
+
+/// Returns the root's bytes on every rank; what the others pass is ignored, and its length may
+/// differ. Collective over the process set. Blocks.
+std::vector<std::byte> broadcast_object(std::string_view name, const std::vector<std::byte>& bytes,
+                                        int root, ProcessSet process_set = {});
+
+}  // namespace ringleader

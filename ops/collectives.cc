@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ringleader/ops/collectives.h>
+
+#include <ringleader/core/runtime/runtime.h>
+#include <ringleader/ops/current_session.h>
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <string>
+#include <utility>
+
+namespace ringleader {
+namespace {
+
+constexpr std::size_t kNameBytesMax = 4096;
+constexpr std::size_t kDimensionsMax = 32;
+
+/// Refuses arguments that are wrong on this rank alone.
+[[noreturn]] void refuse(const protocol::Request& request, std::string_view why) {
+  throw Error(Status(Code::invalid_argument, fmt::format("{}: {}", describe(request), why)));
+}
+
+void check_name(const protocol::Request& request) {
+  if (request.name.empty()) refuse(request, "the name is empty");
+  if (request.name.size() > kNameBytesMax) refuse(request, "the name is longer than 4096 bytes");
+  if (request.name.rfind(kReservedPrefix, 0) == 0) {
+    refuse(request, fmt::format("names that begin with '{}' are the library's own",
+                                kReservedPrefix));
+  }
+}
+
+void check_tensor(const protocol::Request& request, const ConstTensorView& tensor) {
+  if (tensor.device() != Device::host) {
+    throw Error(Status(Code::unsupported,
+                       describe(request) + ": this build has no backend for device memory"));
+  }
+  if (tensor.shape().size() > kDimensionsMax) refuse(request, "more than 32 dimensions");
+  // The product must not overflow, nor must the number of bytes.
+  std::int64_t room =
+      std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(size_of(tensor.dtype()));
+  for (const std::int64_t extent : tensor.shape()) {
+    if (extent < 0) refuse(request, "negative extent in " + to_string(tensor.shape()));
+    room /= std::max<std::int64_t>(extent, 1);
+  }
+  if (room == 0) refuse(request, "too many elements in " + to_string(tensor.shape()));
+  if (tensor.data() == nullptr && tensor.count() > 0) refuse(request, "the tensor has no memory");
+}
+
+void check_pair(const protocol::Request& request, const ConstTensorView& input,
+                const TensorView& output) {
+  check_tensor(request, input);
+  check_tensor(request, output);
+  if (input.shape() != output.shape() || input.dtype() != output.dtype()) {
+    refuse(request, fmt::format("the output is {} {}, the input {} {}", name_of(output.dtype()),
+                                to_string(output.shape()), name_of(input.dtype()),
+                                to_string(input.shape())));
+  }
+  const auto* a = static_cast<const std::byte*>(input.data());
+  const auto* b = static_cast<const std::byte*>(output.data());
+  const std::less<> before;
+  if (a != b && before(a, b + output.bytes()) && before(b, a + input.bytes())) {
+    refuse(request, "input and output overlap without being the same");
+  }
+}
+
+void check_rows(const protocol::Request& request, const ConstTensorView& input) {
+  check_tensor(request, input);
+  if (input.shape().empty()) refuse(request, "a scalar has no first dimension");
+}
+
+protocol::Request make_request(Op op, std::string_view name, const ProcessSet& process_set) {
+  protocol::Request request;
+  request.op = op;
+  request.name = name;
+  request.process_set = process_set.id;
+  return request;
+}
+
+protocol::Request make_reduction(Op op, std::string_view name, ReduceOp reduce_op,
+                                 const ReduceOptions& options) {
+  protocol::Request request = make_request(op, name, options.process_set);
+  request.reduce_op = reduce_op;
+  request.prescale = options.prescale;
+  request.postscale = options.postscale;
+  request.average_over_contributors = options.average_over_contributors;
+  check_name(request);
+  const bool sums = reduce_op == ReduceOp::sum || reduce_op == ReduceOp::average;
+  if (options.prescale != 1.0 && !sums) {
+    refuse(request, "prescale applies to sum and average only");
+  }
+  return request;
+}
+
+void add_tensor(protocol::Request& request, const ConstTensorView& tensor) {
+  request.tensors.push_back({"", tensor.shape(), tensor.dtype()});
+}
+
+std::shared_ptr<Operation> with_output(protocol::Request request, const ConstTensorView& input) {
+  check_rows(request, input);
+  add_tensor(request, input);
+  auto operation = make_operation(std::move(request));
+  operation->buffers.push_back({input.data(), nullptr});
+  operation->input_shape = input.shape();
+  return operation;
+}
+
+// Each verb is described once, here; its blocking and its asynchronous form submit the same.
+
+std::shared_ptr<Operation> describe_allreduce(std::string_view name, const ConstTensorView& input,
+                                              const TensorView& output, ReduceOp op,
+                                              const ReduceOptions& options) {
+  protocol::Request request = make_reduction(Op::allreduce, name, op, options);
+  check_pair(request, input, output);
+  add_tensor(request, input);
+  auto operation = make_operation(std::move(request));
+  operation->buffers.push_back({input.data(), output.data()});
+  return operation;
+}
+
+std::shared_ptr<Operation> describe_group(std::string_view name,
+                                          const std::vector<TensorView>& tensors, ReduceOp op,
+                                          const ReduceOptions& options) {
+  protocol::Request request = make_reduction(Op::allreduce, name, op, options);
+  if (tensors.empty()) refuse(request, "the group has no tensors");
+  std::vector<TensorBuffers> buffers;
+  for (const TensorView& tensor : tensors) {
+    check_tensor(request, tensor);
+    add_tensor(request, tensor);
+    buffers.push_back({tensor.data(), tensor.data()});
+  }
+  auto operation = make_operation(std::move(request));
+  operation->buffers = std::move(buffers);
+  return operation;
+}
+
+std::shared_ptr<Operation> describe_allgather(std::string_view name, const ConstTensorView& input,
+                                              const ProcessSet& process_set) {
+  protocol::Request request = make_request(Op::allgather, name, process_set);
+  check_name(request);
+  return with_output(std::move(request), input);
+}
+
+std::shared_ptr<Operation> describe_broadcast(std::string_view name, const ConstTensorView& input,
+                                              const TensorView& output, int root,
+                                              const ProcessSet& process_set) {
+  protocol::Request request = make_request(Op::broadcast, name, process_set);
+  check_name(request);
+  check_pair(request, input, output);
+  if (!process_set.includes(root)) {
+    refuse(request, fmt::format("the root {} is not a member of the process set", root));
+  }
+  request.root = root;
+  add_tensor(request, input);
+  auto operation = make_operation(std::move(request));
+  operation->buffers.push_back({input.data(), output.data()});
+  return operation;
+}
+
+std::shared_ptr<Operation> describe_alltoall(std::string_view name, const ConstTensorView& input,
+                                             std::vector<std::int64_t> splits,
+                                             const ProcessSet& process_set) {
+  protocol::Request request = make_request(Op::alltoall, name, process_set);
+  check_name(request);
+  check_rows(request, input);
+  const auto size = static_cast<std::size_t>(process_set.size());
+  const std::int64_t rows = input.shape()[0];
+  if (splits.empty()) {
+    if (rows % static_cast<std::int64_t>(size) != 0) {
+      refuse(request, fmt::format("{} rows cannot be split evenly over {} ranks; give the splits",
+                                  rows, size));
+    }
+    splits.assign(size, rows / static_cast<std::int64_t>(size));
+  }
+  if (splits.size() != size) {
+    refuse(request, fmt::format("{} splits for {} ranks", splits.size(), size));
+  }
+  std::int64_t left = rows;
+  for (const std::int64_t split : splits) {
+    if (split < 0 || split > left) {
+      refuse(request, fmt::format("the splits do not add up to the {} rows", rows));
+    }
+    left -= split;
+  }
+  if (left != 0) refuse(request, fmt::format("the splits do not add up to the {} rows", rows));
+  auto operation = with_output(std::move(request), input);
+  operation->split_rows = std::move(splits);
+  return operation;
+}
+
+std::shared_ptr<Operation> describe_unnamed(Op op, const ProcessSet& process_set) {
+  return make_operation(
+      make_request(op, std::string(kReservedPrefix) + name_of(op), process_set));
+}
+
+Handle submit(std::shared_ptr<Operation> operation) {
+  current_runtime("submitting an operation")->post(operation);
+  return Handle(std::move(operation));
+}
+
+const Operation& run(const std::shared_ptr<Operation>& operation) {
+  current_runtime("running an operation")->run(operation);
+  throw_if_error(operation->status);
+  return *operation;
+}
+
+}  // namespace
+
+Handle allreduce_async(std::string_view name, const ConstTensorView& input,
+                       const TensorView& output, ReduceOp op, const ReduceOptions& options) {
+  return submit(describe_allreduce(name, input, output, op, options));
+}
+
+void allreduce(std::string_view name, const ConstTensorView& input, const TensorView& output,
+               ReduceOp op, const ReduceOptions& options) {
+  run(describe_allreduce(name, input, output, op, options));
+}
+
+Handle allreduce_async(std::string_view name, const TensorView& tensor, ReduceOp op,
+                       const ReduceOptions& options) {
+  return submit(describe_allreduce(name, tensor, tensor, op, options));
+}
+
+void allreduce(std::string_view name, const TensorView& tensor, ReduceOp op,
+               const ReduceOptions& options) {
+  run(describe_allreduce(name, tensor, tensor, op, options));
+}
+
+Handle grouped_allreduce_async(std::string_view name, const std::vector<TensorView>& tensors,
+                               ReduceOp op, const ReduceOptions& options) {
+  return submit(describe_group(name, tensors, op, options));
+}
+
+void grouped_allreduce(std::string_view name, const std::vector<TensorView>& tensors, ReduceOp op,
+                       const ReduceOptions& options) {
+  run(describe_group(name, tensors, op, options));
+}
+
+Handle allgather_async(std::string_view name, const ConstTensorView& input,
+                       ProcessSet process_set) {
+  return submit(describe_allgather(name, input, process_set));
+}
+
+Output allgather(std::string_view name, const ConstTensorView& input, ProcessSet process_set) {
+  return run(describe_allgather(name, input, process_set)).output;
+}
+
+Handle broadcast_async(std::string_view name, const ConstTensorView& input,
+                       const TensorView& output, int root, ProcessSet process_set) {
+  return submit(describe_broadcast(name, input, output, root, process_set));
+}
+
+void broadcast(std::string_view name, const ConstTensorView& input, const TensorView& output,
+               int root, ProcessSet process_set) {
+  run(describe_broadcast(name, input, output, root, process_set));
+}
+
+Handle broadcast_async(std::string_view name, const TensorView& tensor, int root,
+                       ProcessSet process_set) {
+  return submit(describe_broadcast(name, tensor, tensor, root, process_set));
+}
+
+void broadcast(std::string_view name, const TensorView& tensor, int root,
+               ProcessSet process_set) {
+  run(describe_broadcast(name, tensor, tensor, root, process_set));
+}
+
+Handle reduce_scatter_async(std::string_view name, const ConstTensorView& input, ReduceOp op,
+                            const ReduceOptions& options) {
+  return submit(with_output(make_reduction(Op::reduce_scatter, name, op, options), input));
+}
+
+Output reduce_scatter(std::string_view name, const ConstTensorView& input, ReduceOp op,
+                      const ReduceOptions& options) {
+  return run(with_output(make_reduction(Op::reduce_scatter, name, op, options), input)).output;
+}
+
+Handle alltoall_async(std::string_view name, const ConstTensorView& input,
+                      const std::vector<std::int64_t>& splits, ProcessSet process_set) {
+  return submit(describe_alltoall(name, input, splits, process_set));
+}
+
+Output alltoall(std::string_view name, const ConstTensorView& input,
+                const std::vector<std::int64_t>& splits, ProcessSet process_set) {
+  return run(describe_alltoall(name, input, splits, process_set)).output;
+}
+
+Handle barrier_async(ProcessSet process_set) {
+  return submit(describe_unnamed(Op::barrier, process_set));
+}
+
+void barrier(ProcessSet process_set) { run(describe_unnamed(Op::barrier, process_set)); }
+
+Handle join_async(ProcessSet process_set) {
+  return submit(describe_unnamed(Op::join, process_set));
+}
+
+int join(ProcessSet process_set) {
+  return static_cast<int>(run(describe_unnamed(Op::join, process_set)).value);
+}
+
+}  // namespace ringleader

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The collective operations. Each has a blocking form and an `_async` form that returns a Handle.
+//
+//   ringleader::allreduce("loss", ringleader::TensorView(&loss, {1}));
+//
+// Rules common to all:
+// - Every member of the process set submits an operation of the same name; the ranks may submit
+//   different operations in any order. A name may be used again once its operation has completed.
+// - The ranks must agree about the operation, the element type, the shape (allgather and alltoall:
+//   all extents but the first), the reduction, the scale factors and the root. If they do not,
+//   every rank gets Code::mismatch with the two ranks and the two values, and no memory is changed.
+// - Memory must stay valid and untouched until the operation has completed.
+// - Errors common to all: not_initialized; duplicate_name if an operation of this name is in
+//   flight on this rank; invalid_argument for arguments that are wrong by themselves; mismatch;
+//   joined; shutdown; rank_lost; transport; unsupported.
+// - Blocking forms throw Error; `_async` forms throw it for what is wrong on this rank alone, and
+//   Handle::wait() for the rest.
+#pragma once
+
+#include <ringleader/core/tensor.h>
+#include <ringleader/core/types.h>
+#include <ringleader/ops/handle.h>
+#include <ringleader/ops/process_set.h>
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace ringleader {
+
+struct ReduceOptions {
+  double prescale = 1.0;   ///< multiplies every input element before the reduction
+  double postscale = 1.0;  ///< multiplies every result element
+  ProcessSet process_set;
+
+  /// Average only: divide by the number of ranks that contributed instead of the size of the
+  /// process set. The two differ while some rank has joined.
+  bool average_over_contributors = false;
+};
+
+/// Reduces a tensor over the ranks; every rank gets the result.
+///
+/// input   shape and element type equal on all ranks
+/// output  same shape and element type; may be the same memory as the input, or must not overlap
+/// 16-bit floats are summed in 32 bits and rounded once; integer averages are exact and truncate
+/// toward zero; scale factors of integers are applied in f64 and truncated.
+Handle allreduce_async(std::string_view name, const ConstTensorView& input,
+                       const TensorView& output, ReduceOp op = ReduceOp::average,
+                       const ReduceOptions& options = {});
+void allreduce(std::string_view name, const ConstTensorView& input, const TensorView& output,
+               ReduceOp op = ReduceOp::average, const ReduceOptions& options = {});
+
+/// The same in place.
+Handle allreduce_async(std::string_view name, const TensorView& tensor,
+                       ReduceOp op = ReduceOp::average, const ReduceOptions& options = {});
+void allreduce(std::string_view name, const TensorView& tensor, ReduceOp op = ReduceOp::average,
+               const ReduceOptions& options = {});
+
+/// Reduces several tensors in place, all or none of them: the group is one operation, which runs
+/// when every rank has submitted all of it and fails as a whole. Element types may be mixed.
+Handle grouped_allreduce_async(std::string_view name, const std::vector<TensorView>& tensors,
+                               ReduceOp op = ReduceOp::average, const ReduceOptions& options = {});
+void grouped_allreduce(std::string_view name, const std::vector<TensorView>& tensors,
+                       ReduceOp op = ReduceOp::average, const ReduceOptions& options = {});
+
+/// Concatenates the ranks' tensors along the first dimension, which may differ by rank (and may be
+/// 0); the tensor must have at least one dimension. The result is the handle's output().
+Handle allgather_async(std::string_view name, const ConstTensorView& input,
+                       ProcessSet process_set = {});
+Output allgather(std::string_view name, const ConstTensorView& input, ProcessSet process_set = {});
+
+/// Copies the root's tensor to all ranks. `root` is a world rank and a member of the set.
+/// `output` may be the same memory as `input`; on the root too the result is in `output`.
+Handle broadcast_async(std::string_view name, const ConstTensorView& input,
+                       const TensorView& output, int root, ProcessSet process_set = {});
+void broadcast(std::string_view name, const ConstTensorView& input, const TensorView& output,
+               int root, ProcessSet process_set = {});
+
+/// The same in place.
+Handle broadcast_async(std::string_view name, const TensorView& tensor, int root,
+                       ProcessSet process_set = {});
+void broadcast(std::string_view name, const TensorView& tensor, int root,
+               ProcessSet process_set = {});
+
+/// Reduces, then gives each rank its rows of the result; the first `rows % size` ranks get one row
+/// more. The tensor must have at least one dimension. The result is the handle's output().
+Handle reduce_scatter_async(std::string_view name, const ConstTensorView& input,
+                            ReduceOp op = ReduceOp::average, const ReduceOptions& options = {});
+Output reduce_scatter(std::string_view name, const ConstTensorView& input,
+                      ReduceOp op = ReduceOp::average, const ReduceOptions& options = {});
+
+/// Sends rows of the first dimension to the ranks: splits[i] rows to the i-th member of the set.
+/// Empty splits mean equal parts, for which the rows must be a multiple of the size. The result
+/// is the handle's output(), whose rows() are the received splits.
+Handle alltoall_async(std::string_view name, const ConstTensorView& input,
+                      const std::vector<std::int64_t>& splits = {}, ProcessSet process_set = {});
+Output alltoall(std::string_view name, const ConstTensorView& input,
+                const std::vector<std::int64_t>& splits = {}, ProcessSet process_set = {});
+
+/// Returns when every member of the set has called it.
+Handle barrier_async(ProcessSet process_set = {});
+void barrier(ProcessSet process_set = {});
+
+/// Says that this rank has no more data. Until every member has joined, this rank takes part in
+/// the others' allreduce operations with neutral elements (0 for sum and average, 1 for product,
+/// the extreme values for min and max) and in their barriers; other operations fail with
+/// Code::joined. Returns the rank that joined last, equal everywhere.
+Handle join_async(ProcessSet process_set = {});
+int join(ProcessSet process_set = {});
+
+}  // namespace ringleader

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the public functions share: the running session, and how to submit to it.
+#pragma once
+
+#include <ringleader/core/protocol/request.h>
+#include <ringleader/core/runtime/runtime.h>
+#include <ringleader/core/topology.h>
+
+#include <memory>
+
+namespace ringleader {
+
+/// The runtime between init() and shutdown(). Throws Error(not_initialized) naming `what`.
+std::shared_ptr<runtime::Runtime> current_runtime(const char* what);
+Topology current_topology(const char* what);
+
+/// Names that begin so are the library's own.
+constexpr const char* kReservedPrefix = "ringleader/";
+
+/// An operation on nothing but the request itself.
+std::shared_ptr<Operation> make_operation(protocol::Request request);
+
+/// Runs it and returns its value; throws Error if it failed.
+std::int64_t run_operation(const char* what, protocol::Request request);
+
+}  // namespace ringleader

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ringleader/ops/env.h>
+
+#include <fmt/core.h>
+
+#include <charconv>
+#include <cstdlib>
+#include <optional>
+#include <string_view>
+
+namespace ringleader {
+namespace {
+
+std::optional<std::string_view> read(const char* variable) {
+  const char* value = std::getenv(variable);
+  if (value == nullptr || *value == '\0') return std::nullopt;
+  return value;
+}
+
+Status unusable(const char* variable, std::string_view value, std::string_view expected) {
+  return Status(Code::invalid_argument,
+                fmt::format("{}={}: expected {}", variable, value, expected));
+}
+
+/// An integer in [low, high], with an optional suffix K, M or G for powers of 1024.
+template <typename Integer>
+Status read_integer(const char* variable, std::int64_t low, std::int64_t high, Integer& out) {
+  const auto value = read(variable);
+  if (!value) return Status();
+  std::string_view digits = *value;
+  std::int64_t unit = 1;
+  const std::size_t suffix = std::string_view("KMG").find(digits.back());
+  if (suffix != std::string_view::npos) {
+    unit = std::int64_t{1} << (10 * (suffix + 1));
+    digits.remove_suffix(1);
+  }
+  std::int64_t number = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  const bool parsed = error == std::errc() && end == digits.data() + digits.size();
+  if (!parsed || number < low / unit || number > high / unit || number * unit < low) {
+    return unusable(variable, *value, fmt::format("a number from {} to {}", low, high));
+  }
+  out = static_cast<Integer>(number * unit);
+  return Status();
+}
+
+Status read_bool(const char* variable, bool& out) {
+  const auto value = read(variable);
+  if (!value) return Status();
+  if (*value != "0" && *value != "1") return unusable(variable, *value, "0 or 1");
+  out = *value == "1";
+  return Status();
+}
+
+Status read_log_level(LogLevel& out) {
+  constexpr const char* kVariable = "RINGLEADER_LOG_LEVEL";
+  const auto value = read(kVariable);
+  if (!value) return Status();
+  for (const LogLevel level : {LogLevel::debug, LogLevel::info, LogLevel::warning, LogLevel::error,
+                               LogLevel::off}) {
+    if (*value != name_of(level)) continue;
+    out = level;
+    return Status();
+  }
+  return unusable(kVariable, *value, "debug, info, warning, error or off");
+}
+
+}  // namespace
+
+Result<Config> config_from_environment(Config config) {
+  if (const auto backend = read("RINGLEADER_BACKEND")) config.backend = *backend;
+  const Status statuses[] = {
+      read_integer("RINGLEADER_FUSION_BYTES", 0, std::int64_t{1} << 40, config.fusion_bytes_max),
+      read_integer("RINGLEADER_TREE_RADIX", 1, 32, config.tree_radix),
+      read_integer("RINGLEADER_NAMES_MAX", 0, 1 << 24, config.names_max),
+      read_integer("RINGLEADER_SEGMENT_BYTES", 64, 1 << 30, config.segment_bytes),
+      read_bool("RINGLEADER_DETERMINISTIC", config.deterministic),
+      read_bool("RINGLEADER_BACKGROUND_THREAD", config.background_thread),
+      read_log_level(config.log_level),
+  };
+  for (const Status& status : statuses) {
+    if (!status.ok()) return status;
+  }
+  return config;
+}
+
+}  // namespace ringleader

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ringleader/ops/gradient_reducer.h>
+
+#include <ringleader/core/runtime/runtime.h>
+#include <ringleader/ops/broadcast.h>
+#include <ringleader/ops/current_session.h>
+
+#include <fmt/core.h>
+
+#include <cstring>
+#include <mutex>
+#include <set>
+#include <utility>
+
+namespace ringleader {
+namespace {
+
+[[noreturn]] void refuse(const OptimizerOptions& options, std::string_view why) {
+  throw Error(Status(Code::invalid_argument,
+                     fmt::format("DistributedOptimizer '{}': {}", options.name, why)));
+}
+
+void check(const std::vector<Slot>& slots, const OptimizerOptions& options) {
+  if (slots.empty()) refuse(options, "the optimizer has no parameters");
+  if (options.passes_per_step < 1) refuse(options, "passes_per_step must be at least 1");
+  std::set<std::string> names;
+  for (const Slot& slot : slots) {
+    if (!names.insert(slot.name).second) {
+      refuse(options, fmt::format("two parameters are named '{}'", slot.name));
+    }
+    const bool fits = slot.parameter.count() == slot.gradient.count() &&
+                      slot.parameter.dtype() == slot.gradient.dtype();
+    if (!fits) refuse(options, fmt::format("the gradient of '{}' does not fit it", slot.name));
+    if (slot.gradient.device() != Device::host) {
+      throw Error(Status(Code::unsupported, "this build has no backend for device memory"));
+    }
+  }
+}
+
+protocol::Request plan_request(const std::vector<Slot>& slots, const OptimizerOptions& options) {
+  protocol::Request request;
+  request.op = Op::register_plan;
+  request.process_set = options.process_set.id;
+  request.name = std::string(kReservedPrefix) + "plan/" + options.name;
+  const bool mean = options.meaning == GradientMeaning::mean;
+  request.reduce_op = mean ? ReduceOp::average : ReduceOp::sum;
+  request.postscale = mean ? 1.0 / options.passes_per_step : 1.0;
+  request.average_over_contributors = options.average_over_contributors;
+  for (const Slot& slot : slots) {
+    request.tensors.push_back({slot.name, slot.gradient.shape(), slot.gradient.dtype()});
+  }
+  return request;
+}
+
+}  // namespace
+
+class GradientReducer::Impl {
+ public:
+  Impl(std::vector<Slot> slots, const OptimizerOptions& options)
+      : slots_(std::move(slots)),
+        options_(options),
+        runtime_(current_runtime("DistributedOptimizer")),
+        passes_(slots_.size(), 0),
+        operations_(slots_.size()) {
+    check(slots_, options_);
+    // The plan first: it names what differs between ranks.
+    plan_ = static_cast<std::uint32_t>(
+        run_operation("DistributedOptimizer", plan_request(slots_, options_)));
+    if (options_.broadcast_parameters) {
+      ringleader::broadcast_parameters(slots_, options_.root, options_.process_set);
+    }
+  }
+
+  ~Impl() {
+    const auto runtime = runtime_.lock();
+    if (runtime == nullptr) return;
+    protocol::Request request;
+    request.op = Op::release_plan;
+    request.process_set = options_.process_set.id;
+    request.name = fmt::format("{}release_plan/{}", kReservedPrefix, plan_);
+    request.target = plan_;
+    runtime->post(make_operation(std::move(request)));
+  }
+
+  void ready(std::size_t index) {
+    const std::lock_guard lock(mutex_);
+    if (index >= slots_.size()) {
+      refuse(options_, fmt::format("there is no parameter {}", index));
+    }
+    if (synchronized_ || passes_[index] == options_.passes_per_step) {
+      refuse(options_, fmt::format("the gradient of '{}' was announced more than {} time(s) in one "
+                                   "step; call step(), or set passes_per_step",
+                                   slots_[index].name, options_.passes_per_step));
+    }
+    announced_ = true;
+    if (++passes_[index] == options_.passes_per_step) submit(index, runtime::Runtime::Wake::yes);
+  }
+
+  void synchronize() {
+    const std::lock_guard lock(mutex_);
+    if (synchronized_) return;
+    // Backward order, in which gradients usually become ready.
+    for (std::size_t i = slots_.size(); i-- > 0;) {
+      if (operations_[i] != nullptr) continue;
+      if (announced_ && passes_[i] == 0) {
+        std::memset(slots_[i].gradient.data(), 0, slots_[i].gradient.bytes());
+      }
+      submit(i, runtime::Runtime::Wake::no);
+    }
+    const auto runtime = runtime_.lock();
+    Status first_error;
+    for (auto& operation : operations_) {
+      if (runtime != nullptr) runtime->wait(*operation);
+      if (first_error.ok()) first_error = operation->status;
+      operation.reset();
+    }
+    synchronized_ = true;
+    throw_if_error(first_error);
+  }
+
+  void begin_step() {
+    const std::lock_guard lock(mutex_);
+    synchronized_ = false;
+    passes_.assign(passes_.size(), 0);
+  }
+
+  const std::vector<Slot>& slots() const { return slots_; }
+
+ private:
+  void submit(std::size_t index, runtime::Runtime::Wake wake) {
+    auto operation = std::make_shared<Operation>();
+    operation->wish = PlanParameterRequest{plan_, static_cast<std::uint32_t>(index)};
+    void* gradient = slots_[index].gradient.data();
+    operation->buffers.push_back({gradient, gradient});
+    operations_[index] = operation;
+    const auto runtime = runtime_.lock();
+    if (runtime == nullptr) {
+      throw Error(Status(Code::not_initialized,
+                         "DistributedOptimizer: the library has been shut down"));
+    }
+    runtime->post(operation, wake);
+  }
+
+  std::vector<Slot> slots_;
+  OptimizerOptions options_;
+  std::weak_ptr<runtime::Runtime> runtime_;
+  std::uint32_t plan_ = 0;
+
+  std::mutex mutex_;
+  std::vector<int> passes_;  ///< per slot: announcements in this step
+  std::vector<std::shared_ptr<Operation>> operations_;  ///< per slot: in flight
+  bool synchronized_ = false;
+  bool announced_ = false;  ///< the program calls ready(): what is not announced is missing
+};
+
+GradientReducer::GradientReducer(std::vector<Slot> slots, const OptimizerOptions& options)
+    : impl_(std::make_unique<Impl>(std::move(slots), options)) {}
+
+GradientReducer::~GradientReducer() = default;
+GradientReducer::GradientReducer(GradientReducer&&) noexcept = default;
+GradientReducer& GradientReducer::operator=(GradientReducer&&) noexcept = default;
+
+void GradientReducer::ready(std::size_t index) { impl_->ready(index); }
+void GradientReducer::synchronize() { impl_->synchronize(); }
+void GradientReducer::begin_step() { impl_->begin_step(); }
+const std::vector<Slot>& GradientReducer::slots() const { return impl_->slots(); }
+
+}  // namespace ringleader

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ringleader/ops/handle.h>
+
+#include <ringleader/core/runtime/runtime.h>
+
+namespace ringleader {
+namespace {
+
+/// Waits and returns the operation, whose outcome is constant from then on.
+const Operation& finished(const std::shared_ptr<Operation>& operation) {
+  if (operation == nullptr) {
+    throw Error(Status(Code::invalid_argument, "this Handle does not belong to an operation"));
+  }
+  // A runtime that is gone has completed all its operations.
+  if (const auto runtime = operation->runtime.lock()) runtime->wait(*operation);
+  return *operation;
+}
+
+}  // namespace
+
+bool Handle::ready() const { return operation_ != nullptr && operation_->done; }
+
+void Handle::wait() const { throw_if_error(finished(operation_).status); }
+
+Status Handle::status() const { return finished(operation_).status; }
+
+const Output& Handle::output() const {
+  wait();
+  return operation_->output;
+}
+
+std::int64_t Handle::value() const {
+  wait();
+  return operation_->value;
+}
+
+}  // namespace ringleader

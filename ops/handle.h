@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Handle: the user's side of a pending operation.
+//
+//   Handle handle = allreduce_async("loss", view);
+//   ...                                   // compute meanwhile
+//   handle.wait();                        // throws Error if the operation failed
+//
+// A Handle may be copied, waited for more than once and dropped; dropping it does not cancel the
+// operation, whose memory must stay valid until it has completed.
+#pragma once
+
+#include <ringleader/core/output.h>
+#include <ringleader/core/status.h>
+
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+namespace ringleader {
+
+class Operation;
+
+/// Threading: all members may be called from any thread.
+class Handle {
+ public:
+  Handle() = default;
+  explicit Handle(std::shared_ptr<Operation> operation) : operation_(std::move(operation)) {}
+
+  /// True once the operation has completed, with a result or an error. Does not block.
+  bool ready() const;
+
+  /// Blocks until the operation has completed; throws Error if it failed.
+  void wait() const;
+
+  /// Blocks until the operation has completed and returns its outcome as a value.
+  Status status() const;
+
+  /// Blocks, throws Error on failure, and returns the tensor that the operation made.
+  const Output& output() const;
+
+  /// Blocks, throws Error on failure, and returns the operation's number: for join the rank that
+  /// joined last, for process sets the id.
+  std::int64_t value() const;
+
+ private:
+  std::shared_ptr<Operation> operation_;
+};
+
+}  // namespace ringleader

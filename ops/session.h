@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Starting and stopping the library, and who and where this process is.
+//
+//   ringleader::init();                 // or: ringleader::Session session;
+//   std::cout << ringleader::rank() << " of " << ringleader::size() << "\n";
+//   ringleader::shutdown();
+//
+// Without mpirun, or in a build without MPI, the world has one rank and every operation works.
+#pragma once
+
+#include <ringleader/core/config.h>
+
+#include <cstdint>
+
+namespace ringleader {
+
+struct InitOptions {
+  /// Starting values; variables of the environment override them.
+  Config config;
+
+  /// Points to an MPI_Comm over which to run instead of MPI_COMM_WORLD, or nullptr. It is
+  /// duplicated, and may be freed once init() has returned. Requires that the program has
+  /// initialized MPI itself.
+  const void* mpi_communicator = nullptr;
+};
+
+/// Starts the library. Collective: every rank calls it. Calls MPI_Init_thread if nobody has; then
+/// MPI_Finalize is called when the process exits. Calling it while the library runs does nothing.
+///
+/// Errors: invalid_argument for an unusable option, transport for a failure of MPI.
+/// Blocks until all ranks have called it.
+void init(const InitOptions& options = {});
+
+/// Stops the library on all ranks: operations that have been decided complete, all others end
+/// with Code::shutdown on every rank. init() may be called again afterwards. Calling it while the
+/// library does not run does nothing. Blocks until this rank has told the others.
+void shutdown() noexcept;
+
+bool is_initialized();
+
+/// init() and shutdown() tied to a scope.
+class Session {
+ public:
+  explicit Session(const InitOptions& options = {}) { init(options); }
+  ~Session() { shutdown(); }
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+};
+
+/// This process's index and the number of processes; among all, and among those of this node.
+/// Errors: not_initialized.
+int rank();
+int size();
+int local_rank();
+int local_size();
+
+/// What the library has sent since init(), on this rank.
+struct Counters {
+  std::uint64_t control_messages = 0;  ///< messages sent by the negotiation
+  std::uint64_t control_bytes = 0;     ///< bytes of those messages
+  std::uint64_t batches = 0;           ///< collectives started
+  std::uint64_t tensors = 0;           ///< tensors in those collectives
+};
+Counters counters();
+
+}  // namespace ringleader

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ringleader/ops/world.h>
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+namespace ringleader {
+
+Status prefer_backend(std::vector<std::unique_ptr<Backend>>& backends, const std::string& name) {
+  if (name.empty()) return Status();
+  const auto named = std::find_if(backends.begin(), backends.end(),
+                                  [&](const auto& backend) { return backend->name() == name; });
+  if (named != backends.end()) {
+    std::rotate(backends.begin(), named, named + 1);
+    return Status();
+  }
+  std::string known;
+  for (const auto& backend : backends) known += fmt::format(" {}", backend->name());
+  return Status(Code::invalid_argument,
+                fmt::format("there is no backend '{}'; this build has:{}", name, known));
+}
+
+}  // namespace ringleader

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// World: the processes that run together and the adapters through which they are reached. One
+// source file per way of reaching them is compiled, chosen by CMake: world_mpi.cc or
+// world_single.cc.
+#pragma once
+
+#include <ringleader/core/config.h>
+#include <ringleader/core/result.h>
+#include <ringleader/core/runtime/backend.h>
+#include <ringleader/core/runtime/control_plane.h>
+#include <ringleader/core/topology.h>
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+namespace ringleader {
+
+struct World {
+  Topology topology;
+  std::unique_ptr<ControlPlane> control_plane;
+  std::vector<std::unique_ptr<Backend>> backends;  ///< in order of preference
+  bool any_thread = true;             ///< false: only the initializing thread may make progress
+  std::shared_ptr<void> keep_alive;   ///< outlives the adapters
+  std::function<void()> mark_broken;  ///< the other processes must not be waited for at exit
+};
+
+Result<World> open_world(const void* mpi_communicator, const Config& config);
+
+/// Moves the named backend to the front. Errors: invalid_argument for a name that is not there.
+Status prefer_backend(std::vector<std::unique_ptr<Backend>>& backends, const std::string& name);
+
+}  // namespace ringleader

@@ -32,7 +32,7 @@ namespace ringleader {
 struct ReduceOptions {
   double prescale = 1.0;   ///< multiplies every input element before the reduction
   double postscale = 1.0;  ///< multiplies every result element
-  ProcessSet process_set;
+  ProcessSet process_set = {};
 
   /// Average only: divide by the number of ranks that contributed instead of the size of the
   /// process set. The two differ while some rank has joined.

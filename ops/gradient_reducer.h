@@ -39,7 +39,7 @@ struct OptimizerOptions {
   bool broadcast_parameters = true;
   int root = 0;  ///< world rank
 
-  ProcessSet process_set;
+  ProcessSet process_set = {};
 
   /// Divide by the ranks that contributed instead of the size of the set; they differ while some
   /// rank has joined.

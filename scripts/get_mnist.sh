@@ -10,7 +10,8 @@
 set -eu
 
 directory=${1:-data}
-mirrors="https://ossci-datasets.s3.amazonaws.com/mnist https://storage.googleapis.com/cvdf-datasets/mnist"
+mirrors="https://ossci-datasets.s3.amazonaws.com/mnist
+  https://storage.googleapis.com/cvdf-datasets/mnist"
 
 # Prints the contents of a URL. The limits are short because a blocked network often does not
 # refuse connections; the largest file has 10 MB.
@@ -47,10 +48,14 @@ get() { # NAME SHA256
 }
 
 get_mnist() {
-  get train-images-idx3-ubyte.gz 440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609 &&
-    get train-labels-idx1-ubyte.gz 3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c &&
-    get t10k-images-idx3-ubyte.gz 8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6 &&
-    get t10k-labels-idx1-ubyte.gz f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6
+  while read -r name sum; do
+    get "$name" "$sum" || return 1
+  done <<END
+train-images-idx3-ubyte.gz 440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609
+train-labels-idx1-ubyte.gz 3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c
+t10k-images-idx3-ubyte.gz 8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6
+t10k-labels-idx1-ubyte.gz f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6
+END
 }
 
 install_fashion_mnist() {

@@ -57,6 +57,7 @@ struct Launch {
   std::shared_ptr<const Request> request;  ///< what all items agree on; names are of the first
   DType dtype = DType::f32;
   std::int32_t contributors = 0;           ///< members that submitted it
+  bool replayed = false;                   ///< a plan's batch, launched without negotiation
   std::vector<LaunchItem> items;
 };
 

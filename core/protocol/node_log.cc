@@ -34,7 +34,7 @@ Status Node::apply_entry(const LaunchEntry& entry) {
   if (!set->member) return Status();
 
   Launch launch{0, entry.channel, process_set, first->request, DType::f32,
-                set->size - entry.absent, {}};
+                set->size - entry.absent, false, {}};
   InFlight in_flight;
   in_flight.plan = first->plan;
   for (const BatchItem& item : entry.items) {
@@ -187,7 +187,7 @@ void Node::run_plan(std::uint32_t plan) {
 void Node::replay_batch(std::uint32_t plan, const std::vector<std::uint32_t>& parameters) {
   const PlanInfo* info = catalog_.plan(plan);
   Launch launch{0, info->channel, info->process_set(), info->request, DType::f32,
-                catalog_.process_set(info->process_set())->size, {}};
+                catalog_.process_set(info->process_set())->size, true, {}};
   InFlight in_flight;
   in_flight.plan = plan;
   in_flight.position = plans_[plan].position();
@@ -202,12 +202,17 @@ void Node::replay_batch(std::uint32_t plan, const std::vector<std::uint32_t>& pa
   start(std::move(launch), std::move(in_flight));
 }
 
-/// Tells the root that this rank can no longer follow the armed plans of a process set.
+/// This rank has joined: it can no longer follow armed plans and tells the root; what is left of a
+/// cut it runs with zeros.
 void Node::leave_plans(std::uint32_t process_set) {
   for (auto& [plan, state] : plans_) {
     const PlanInfo* info = catalog_.plan(plan);
-    if (info == nullptr || info->process_set() != process_set || !state.armed()) continue;
-    if (state.first_leave()) outgoing_.leaving.push_back(plan);
+    if (info == nullptr || info->process_set() != process_set) continue;
+    if (state.armed()) {
+      if (state.first_leave()) outgoing_.leaving.push_back(plan);
+    } else {
+      run_plan(plan);
+    }
   }
 }
 

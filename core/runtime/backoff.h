@@ -6,8 +6,9 @@
 //                         waits for is usually near, and nothing else wants this core.
 //   With more ranks than  yields at once, then sleeps: another rank wants this core.
 //   cores
-//   The background        looks 8 times, then sleeps 50 us, doubling up to 1 ms: the program is
-//   thread                computing on this core.
+//   The background        looks 8 times, then sleeps 50 us, doubling up to 1 ms while operations
+//   thread                are pending (the program is computing on this core), and up to 20 ms
+//                         while none are: then it looks only for what other ranks want.
 //
 // Sleeping 50 us takes 110 us or more on common kernels, waking 15 to 35 us, a yield 0.5 us.
 #pragma once
@@ -51,17 +52,18 @@ class Backoff {
   }
 
   /// For the background thread: how long to sleep now; zero at first.
-  std::chrono::microseconds rest() {
+  std::chrono::microseconds rest(bool pending) {
     if (misses_++ < 8) return std::chrono::microseconds(0);
-    const std::int64_t doubled = kShortest.count() << std::min<std::int64_t>(misses_ - 9, 5);
-    return std::min(std::chrono::microseconds(doubled), kLongest);
+    const std::int64_t doubled = kShortest.count() << std::min<std::int64_t>(misses_ - 9, 20);
+    return std::min(std::chrono::microseconds(doubled), pending ? kLongestPending : kLongestIdle);
   }
 
  private:
   static constexpr std::chrono::microseconds kSpin{20};
   static constexpr std::chrono::microseconds kYield{1000};
   static constexpr std::chrono::microseconds kShortest{50};
-  static constexpr std::chrono::microseconds kLongest{1000};
+  static constexpr std::chrono::microseconds kLongestPending{1000};
+  static constexpr std::chrono::microseconds kLongestIdle{20000};
 
   std::int64_t misses_ = 0;
   Clock::time_point since_;

@@ -12,9 +12,11 @@ namespace {
 
 using std::chrono::microseconds;
 
-/// An idle rank that no arrival can wake looks this often. 200 looks a second cost about 0.1 % of
-/// a core; nothing this rank itself waits for is delayed, since then it is not idle.
-constexpr microseconds kIdleRest{5000};
+/// While a waiter drives, the background thread looks this often whether it has left with nothing
+/// pending; with something pending it wakes this thread.
+constexpr microseconds kBackgroundRest{20000};
+
+constexpr microseconds kForever = std::chrono::hours(1);
 
 /// A waiter that does not drive looks this often whether the driver has left.
 constexpr microseconds kFollowerRest{200};
@@ -111,15 +113,12 @@ void Runtime::drive(const std::function<bool()>& finished) {
 void Runtime::background() {
   Backoff backoff;
   for (;;) {
-    microseconds rest{0};
+    microseconds rest = kBackgroundRest;  // while a waiter drives
     if (drivers_ == 0) {
       const std::lock_guard loop(loop_mutex_);
       if (iterate()) backoff.reset();
       const bool idle = operations_.empty() && executor_.idle() && control_plane_->sent_all();
-      rest = idle ? kIdleRest : backoff.rest();
-      if (idle && woken_by_arrivals_) rest = std::chrono::hours(1);
-    } else {
-      rest = std::chrono::hours(1);  // the last driver wakes this thread if there is work left
+      rest = idle && woken_by_arrivals_ ? kForever : backoff.rest(!idle);
     }
     if (rest.count() == 0) continue;
     std::unique_lock lock(mailbox_mutex_);

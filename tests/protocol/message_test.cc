@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "../sim/random.h"
+#include "../support/catch.h"
+
+#include <ringleader/core/protocol/message.h>
+#include <ringleader/core/protocol/node.h>
+
+using namespace ringleader;
+using namespace ringleader::protocol;
+
+namespace {
+
+Request sample_request() {
+  Request request;
+  request.op = Op::broadcast;
+  request.process_set = 3;
+  request.name = "layer1.weight";
+  request.prescale = 0.25;
+  request.root = 2;
+  request.tensors = {{"a", {2, 3}, DType::bf16}, {"", {}, DType::i64}};
+  request.ranks = {0, 5, 7};
+  return request;
+}
+
+Announcement sample_announcement() {
+  Announcement announcement;
+  announcement.applied = 1234567;
+  for (const std::uint32_t id : {0U, 63U, 64U, 160U, 70000U}) announcement.ready.insert(id);
+  announcement.absences = {{64, {2, 5}}};
+  announcement.named = {
+      {sample_request(), 4, {1, 9}, Conflict{{"shape", "[1]", "[2]"}, 4, 6}}};
+  announcement.joins = {{0, 3}};
+  announcement.leaving = {1, 2};
+  announcement.positions = {{1, 10, 12}};
+  announcement.farewell = Farewell{7};
+  return announcement;
+}
+
+LogAppend sample_log() {
+  LogAppend append;
+  append.first = 99;
+  append.entries = {DefineEntry{3, true, sample_request()},
+                    LaunchEntry{1, 2, {{3, 0, 2}, {9, 1, 1}}},
+                    CompleteEntry{{0, "x"}, Status(Code::mismatch, "why")},
+                    SetEntry{1, {0, 2}, {0, "s"}},
+                    SetRemovedEntry{1, {0, "s"}},
+                    PlanEntry{0, 10, sample_request()},
+                    PlanReleasedEntry{0, {0, "p"}},
+                    JoinedEntry{0, 4},
+                    ArmEntry{0, {{1, 0}, {2}}},
+                    FreezeEntry{0},
+                    CutEntry{0, 7, 5},
+                    ShutdownEntry{Status(Code::shutdown, "bye")}};
+  return append;
+}
+
+}  // namespace
+
+TEST_CASE("a message survives encoding and decoding") {
+  for (const Message& message :
+       {Message(sample_announcement()), Message(sample_log()),
+        Message(Abort{Status(Code::rank_lost, "rank 3 is gone")})}) {
+    const Bytes bytes = encode(message);
+    const Result<Message> copy = decode(bytes);
+    REQUIRE(copy.ok());
+    CHECK(encode(*copy) == bytes);
+    CHECK(copy->index() == message.index());
+  }
+}
+
+TEST_CASE("every truncation of a message is an error and not a crash") {
+  for (const Message& message : {Message(sample_announcement()), Message(sample_log())}) {
+    const Bytes bytes = encode(message);
+    for (std::size_t size = 0; size < bytes.size(); ++size) {
+      const Result<Message> result = decode(std::span(bytes).first(size));
+      CHECK_FALSE(result.ok());
+      CHECK(result.status().code() == Code::bad_message);
+    }
+  }
+}
+
+TEST_CASE("random and altered bytes never crash the decoder or a node") {
+  sim::Random random(7);
+  const Bytes templates[] = {encode(Message(sample_announcement())), encode(Message(sample_log()))};
+  for (int i = 0; i < 20000; ++i) {
+    Bytes bytes = templates[i % 2];
+    if (i % 3 == 0) bytes.assign(static_cast<std::size_t>(random.between(0, 60)), std::byte{0});
+    for (int changes = random.between(1, 8); changes > 0 && !bytes.empty(); --changes) {
+      bytes[random.next() % bytes.size()] = static_cast<std::byte>(random.next());
+    }
+    (void)decode(bytes).ok();
+    NodeOptions options;
+    options.rank = i % 3;
+    options.size = 9;
+    options.radix = 2;
+    Node node(options);
+    // Whatever it makes of the bytes, it must survive and still take a wish.
+    (void)node.receive(random.between(0, 8), bytes).ok();
+    (void)node.take_messages();
+    (void)node.take_actions();
+  }
+}
+
+TEST_CASE("a length that the bytes cannot fill is refused before memory is allocated") {
+  Writer writer;
+  writer.u64(2);  // an abort
+  writer.u64(static_cast<std::uint64_t>(Code::rank_lost));
+  writer.u64(std::uint64_t{1} << 60);  // the length of its text
+  CHECK_FALSE(decode(writer.take()).ok());
+}
+
+TEST_CASE("an announcement of many ids is a bit set") {
+  Announcement announcement;
+  for (std::uint32_t id = 0; id < 161; ++id) announcement.ready.insert(id);
+  CHECK(encode(Message(announcement)).size() < 48);  // 161 ids take 3 words
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "network.h"
+
+#include "../support/catch.h"
+
+using namespace ringleader;
+using namespace ringleader::protocol;
+
+namespace {
+
+Request plan_of(std::vector<TensorSpec> tensors) {
+  Request request;
+  request.op = Op::register_plan;
+  request.name = "plan";
+  request.tensors = std::move(tensors);
+  return request;
+}
+
+std::vector<TensorSpec> three_parameters() {
+  return {{"a", {10}, DType::f32}, {"b", {20}, DType::f32}, {"c", {30}, DType::f32}};
+}
+
+void register_everywhere(Network& network) {
+  for (int rank = 0; rank < network.size(); ++rank) {
+    network.submit(rank, plan_of(three_parameters()));
+  }
+  network.settle();
+}
+
+void step(Network& network, const std::vector<std::uint32_t>& order) {
+  for (const std::uint32_t index : order) {
+    for (int rank = 0; rank < network.size(); ++rank) network.submit_parameter(rank, 0, index);
+    network.settle();
+  }
+}
+
+}  // namespace
+
+TEST_CASE("ranks that disagree about a plan learn the first difference") {
+  Network network(3);
+  auto other = three_parameters();
+  other[1].shape = {21};
+  const Token a = network.submit(0, plan_of(three_parameters()));
+  network.submit(1, plan_of(other));
+  network.submit(2, plan_of(three_parameters()));
+  network.settle();
+  const Status status = network.status(0, a);
+  CHECK(status.code() == Code::mismatch);
+  for (const char* part : {"parameter 1", "'b' f32 [20]", "rank 1 has 'b' f32 [21]"}) {
+    CHECK(status.message().find(part) != std::string::npos);
+  }
+}
+
+TEST_CASE("plans of different length name both lengths") {
+  Network network(2);
+  auto fewer = three_parameters();
+  fewer.pop_back();
+  const Token a = network.submit(0, plan_of(three_parameters()));
+  network.submit(1, plan_of(fewer));
+  network.settle();
+  CHECK(network.status(0, a).message().find("rank 0 has 3, rank 1 has 2") != std::string::npos);
+}
+
+TEST_CASE("after the first step a plan needs no message") {
+  Network network(9, 2);
+  register_everywhere(network);
+  step(network, {2, 1, 0});
+  const auto first = network.launches[0];
+  REQUIRE(first.size() == 3);
+  network.messages = 0;
+  for (int i = 0; i < 10; ++i) step(network, {2, 1, 0});
+  CHECK(network.messages == 0);
+  REQUIRE(network.launches[8].size() == 33);
+  for (std::size_t i = 3; i < 33; ++i) {
+    CHECK(network.launches[8][i].replayed);
+    CHECK(network.launches[8][i].items[0].count == first[i % 3].items[0].count);
+  }
+}
+
+TEST_CASE("an armed plan keeps its order whatever the order of readiness") {
+  Network network(2);
+  register_everywhere(network);
+  step(network, {2, 1, 0});
+  network.submit_parameter(0, 0, 0);
+  network.settle();
+  CHECK(network.launches[0].size() == 3);  // it is the turn of parameter 2
+  network.submit_parameter(0, 0, 1);
+  network.submit_parameter(0, 0, 2);
+  network.settle();
+  REQUIRE(network.launches[0].size() == 6);
+  CHECK(network.launches[0][3].items[0].count == 30);
+}
+
+TEST_CASE("a parameter cannot be submitted twice in a step") {
+  Network network(2);
+  register_everywhere(network);
+  network.submit_parameter(0, 0, 1);
+  const Token again = network.submit_parameter(0, 0, 1);
+  CHECK(network.status(0, again).code() == Code::duplicate_name);
+}
+
+TEST_CASE("a rank that joins in the middle of a replayed step leaves nothing half entered") {
+  Network network(3, 1);
+  register_everywhere(network);
+  step(network, {0, 1, 2});
+  Request join;
+  join.op = Op::join;
+  join.name = "join";
+  // Ranks 0 and 1 are ahead by two batches of the second step when rank 2 joins.
+  for (const std::uint32_t index : {0U, 1U}) {
+    network.submit_parameter(0, 0, index);
+    network.submit_parameter(1, 0, index);
+  }
+  network.settle();
+  const Token joined = network.submit(2, join);
+  network.settle();
+  CHECK(network.launches[2].size() == network.launches[0].size());
+  CHECK(network.launches[2].back().items[0].token == kNoToken);
+  // The rest of the step is negotiated.
+  const Token a = network.submit_parameter(0, 0, 2);
+  network.submit_parameter(1, 0, 2);
+  network.settle();
+  CHECK(network.status(0, a).ok());
+  CHECK_FALSE(network.launches[0].back().replayed);
+  CHECK(network.launches[0].back().contributors == 2);
+  network.submit(0, join);
+  network.submit(1, join);
+  network.settle();
+  CHECK(network.completed(2, joined));
+  // All are back: one step is negotiated, then the plan is armed again.
+  step(network, {0, 1, 2});
+  network.messages = 0;
+  step(network, {0, 1, 2});
+  CHECK(network.messages == 0);
+}
+
+TEST_CASE("gradients that a rank shutting down never gave are an error, not zeros") {
+  Network network(2);
+  register_everywhere(network);
+  step(network, {0, 1, 2});
+  const Token token = network.submit_parameter(0, 0, 0);  // in flight: rank 1 is needed
+  for (Action& action : network[0].take_actions()) {
+    if (auto* launch = std::get_if<Launch>(&action)) network.launches[0].push_back(*launch);
+  }
+  network[1].request_shutdown();
+  network.settle(false);
+  REQUIRE(network.launches[1].size() == 4);  // it enters the collective, without data
+  CHECK(network.launches[1].back().items[0].token == kNoToken);
+  network[0].finished(network.launches[0].back().id);
+  network[1].finished(network.launches[1].back().id);
+  network.settle();
+  CHECK(network.status(0, token).code() == Code::shutdown);
+  CHECK(network[0].drained());
+  CHECK(network[1].drained());
+}
+
+TEST_CASE("a released plan gives its ids back") {
+  Network network(2);
+  for (int i = 0; i < 3; ++i) {
+    register_everywhere(network);
+    step(network, {0, 1, 2});
+    Request release;
+    release.op = Op::release_plan;
+    release.name = "release";
+    release.target = 0;
+    network.submit(0, release);
+    network.submit(1, release);
+    network.settle();
+    CHECK(network[1].catalog().plan(0) == nullptr);
+  }
+  CHECK(network[1].catalog().free_id_range(3) == 0);
+}

@@ -16,9 +16,9 @@ namespace ringleader {
 
 /// The ranks of one channel. Batches of a channel run in the same order on all of them.
 struct Group {
-  std::uint32_t channel = 0;      ///< never reused, equal on all members
-  std::vector<int> ranks;         ///< world ranks of the members, ascending
-  int rank = 0;                   ///< this process's index in `ranks`
+  std::uint32_t channel = 0;  ///< never reused, equal on all members
+  std::vector<int> ranks;     ///< world ranks of the members, ascending
+  int rank = 0;               ///< this process's index in `ranks`
 
   int size() const { return static_cast<int>(ranks.size()); }
 };

@@ -14,9 +14,9 @@ namespace ringleader {
 
 }  // namespace ringleader
 
-#define RL_CHECK(condition, explanation)                                           \
-  do {                                                                             \
-    if (!(condition)) {                                                            \
-      ::ringleader::check_failed(__FILE__, __LINE__, #condition, (explanation));   \
-    }                                                                              \
+#define RL_CHECK(condition, explanation)                                         \
+  do {                                                                           \
+    if (!(condition)) {                                                          \
+      ::ringleader::check_failed(__FILE__, __LINE__, #condition, (explanation)); \
+    }                                                                            \
   } while (false)

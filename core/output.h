@@ -36,9 +36,9 @@ class Output {
   template <typename T>
   std::vector<T> to_vector() const {
     if (view_.dtype() != dtype_of<T>()) {
-      throw Error(Status(Code::invalid_argument,
-                         std::string("the output has elements of type ") + name_of(view_.dtype()) +
-                             ", not " + name_of(dtype_of<T>())));
+      throw Error(Status(Code::invalid_argument, std::string("the output has elements of type ") +
+                                                     name_of(view_.dtype()) + ", not " +
+                                                     name_of(dtype_of<T>())));
     }
     const T* first = static_cast<const T*>(view_.data());
     return std::vector<T>(first, first + view_.count());

@@ -18,7 +18,7 @@ namespace ringleader {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::move(value)) {}  // NOLINT(google-explicit-constructor)
+  Result(T value) : state_(std::move(value)) {}        // NOLINT(google-explicit-constructor)
   Result(Status status) : state_(std::move(status)) {  // NOLINT(google-explicit-constructor)
     RL_CHECK(!std::get<Status>(state_).ok(), "a Result without a value needs an error");
   }

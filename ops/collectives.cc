@@ -27,8 +27,8 @@ void check_name(const protocol::Request& request) {
   if (request.name.empty()) refuse(request, "the name is empty");
   if (request.name.size() > kNameBytesMax) refuse(request, "the name is longer than 4096 bytes");
   if (request.name.rfind(kReservedPrefix, 0) == 0) {
-    refuse(request, fmt::format("names that begin with '{}' are the library's own",
-                                kReservedPrefix));
+    refuse(request,
+           fmt::format("names that begin with '{}' are the library's own", kReservedPrefix));
   }
 }
 
@@ -191,8 +191,7 @@ std::shared_ptr<Operation> describe_alltoall(std::string_view name, const ConstT
 }
 
 std::shared_ptr<Operation> describe_unnamed(Op op, const ProcessSet& process_set) {
-  return make_operation(
-      make_request(op, std::string(kReservedPrefix) + name_of(op), process_set));
+  return make_operation(make_request(op, std::string(kReservedPrefix) + name_of(op), process_set));
 }
 
 Handle submit(std::shared_ptr<Operation> operation) {
@@ -262,8 +261,7 @@ Handle broadcast_async(std::string_view name, const TensorView& tensor, int root
   return submit(describe_broadcast(name, tensor, tensor, root, process_set));
 }
 
-void broadcast(std::string_view name, const TensorView& tensor, int root,
-               ProcessSet process_set) {
+void broadcast(std::string_view name, const TensorView& tensor, int root, ProcessSet process_set) {
   run(describe_broadcast(name, tensor, tensor, root, process_set));
 }
 

@@ -37,9 +37,8 @@ class DistributedOptimizer {
   /// Wraps an update function over flat arrays. The slots' memory must outlive the wrapper.
   DistributedOptimizer(std::vector<Slot> slots, std::function<void()> step,
                        const OptimizerOptions& options = {})
-      : DistributedOptimizer(std::make_shared<Optimizer>(
-                                 Optimizer{std::move(slots), std::move(step)}),
-                             options) {}
+      : DistributedOptimizer(
+            std::make_shared<Optimizer>(Optimizer{std::move(slots), std::move(step)}), options) {}
 
   /// Says that the gradient of slot `index` is complete for this backward pass; its reduction
   /// starts at once while other layers are still being computed. Optional: without any call all

@@ -37,8 +37,7 @@ class SplitMix64 {
   std::uint64_t state_;
 };
 
-std::vector<std::int64_t> permutation(std::int64_t count, std::uint64_t seed,
-                                      std::uint64_t epoch) {
+std::vector<std::int64_t> permutation(std::int64_t count, std::uint64_t seed, std::uint64_t epoch) {
   std::vector<std::int64_t> order(static_cast<std::size_t>(count));
   std::iota(order.begin(), order.end(), 0);
   SplitMix64 mix(seed);

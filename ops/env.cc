@@ -56,8 +56,8 @@ Status read_log_level(LogLevel& out) {
   constexpr const char* kVariable = "RINGLEADER_LOG_LEVEL";
   const auto value = read(kVariable);
   if (!value) return Status();
-  for (const LogLevel level : {LogLevel::debug, LogLevel::info, LogLevel::warning, LogLevel::error,
-                               LogLevel::off}) {
+  for (const LogLevel level :
+       {LogLevel::debug, LogLevel::info, LogLevel::warning, LogLevel::error, LogLevel::off}) {
     if (*value != name_of(level)) continue;
     out = level;
     return Status();

@@ -135,8 +135,8 @@ class GradientReducer::Impl {
     operations_[index] = operation;
     const auto runtime = runtime_.lock();
     if (runtime == nullptr) {
-      throw Error(Status(Code::not_initialized,
-                         "DistributedOptimizer: the library has been shut down"));
+      throw Error(
+          Status(Code::not_initialized, "DistributedOptimizer: the library has been shut down"));
     }
     runtime->post(operation, wake);
   }
@@ -147,7 +147,7 @@ class GradientReducer::Impl {
   std::uint32_t plan_ = 0;
 
   std::mutex mutex_;
-  std::vector<int> passes_;  ///< per slot: announcements in this step
+  std::vector<int> passes_;                             ///< per slot: announcements in this step
   std::vector<std::shared_ptr<Operation>> operations_;  ///< per slot: in flight
   bool synchronized_ = false;
   bool announced_ = false;  ///< the program calls ready(): what is not announced is missing

@@ -13,7 +13,6 @@
 #include <ringleader/core/output.h>
 #include <ringleader/core/status.h>
 
-
 #include <cstdint>
 #include <memory>
 #include <utility>

@@ -45,7 +45,8 @@ runtime::RuntimeOptions runtime_options(const Config& config, const World& world
   options.node.radix = config.tree_radix;
   options.node.fusion_bytes_max = config.fusion_bytes_max;
   options.node.names_max = static_cast<std::size_t>(config.names_max);
-  options.background_thread = config.background_thread && world.any_thread;
+  options.background_thread = config.background_thread;
+  options.any_thread = world.any_thread;
   options.oversubscribed =
       world.topology.local_size > static_cast<int>(std::thread::hardware_concurrency());
   options.fill_neutral = kernels::fill_neutral;
@@ -61,8 +62,9 @@ Current start(const InitOptions& options) {
   throw_if_error(prefer_backend(world->backends, config->backend));
   set_log_prefix(fmt::format("[rank {}]", world->topology.rank));
   if (!world->any_thread && config->background_thread) {
-    log(LogLevel::info, "MPI was initialized without MPI_THREAD_SERIALIZED: progress is made only "
-                        "while the program waits");
+    log(LogLevel::info,
+        "MPI was initialized without MPI_THREAD_SERIALIZED: progress is made only "
+        "while the program waits");
   }
   Current current;
   current.topology = world->topology;
@@ -75,8 +77,8 @@ Current start(const InitOptions& options) {
 }
 
 [[noreturn]] void throw_not_initialized(const char* what) {
-  throw Error(Status(Code::not_initialized,
-                     fmt::format("{}: call ringleader::init() first", what)));
+  throw Error(
+      Status(Code::not_initialized, fmt::format("{}: call ringleader::init() first", what)));
 }
 
 }  // namespace

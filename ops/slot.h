@@ -26,9 +26,9 @@
 namespace ringleader {
 
 struct Slot {
-  std::string name;       ///< unique within the optimizer and equal on all ranks
-  TensorView parameter;   ///< broadcast from the root when the optimizer is wrapped
-  TensorView gradient;    ///< averaged in place; as many elements as the parameter
+  std::string name;      ///< unique within the optimizer and equal on all ranks
+  TensorView parameter;  ///< broadcast from the root when the optimizer is wrapped
+  TensorView gradient;   ///< averaged in place; as many elements as the parameter
 };
 
 /// An optimizer that is only a list of slots and a function.

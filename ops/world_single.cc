@@ -9,8 +9,9 @@ namespace ringleader {
 
 Result<World> open_world(const void* mpi_communicator, const Config& /*config*/) {
   if (mpi_communicator != nullptr) {
-    return Status(Code::unsupported, "init(): a communicator was given, but this build is without "
-                                     "MPI (RINGLEADER_WITH_MPI=OFF)");
+    return Status(Code::unsupported,
+                  "init(): a communicator was given, but this build is without "
+                  "MPI (RINGLEADER_WITH_MPI=OFF)");
   }
   auto hub = std::make_shared<inproc::Hub>(1);
   World world;

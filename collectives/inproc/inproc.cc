@@ -136,12 +136,11 @@ void scatter_piece(const Meeting& meeting, const Batch& mine, std::int64_t begin
 void broadcast_piece(const Meeting& meeting, const Batch& mine, std::int64_t begin,
                      std::int64_t end) {
   const Batch& root = *meeting.batches[static_cast<std::size_t>(mine.root)];
-  kernels::for_each_piece(mine, begin, end,
-                          [&](std::size_t t, std::int64_t offset, std::int64_t count) {
-                            copy_elements(at(root.tensors[t].input, offset, mine.dtype),
-                                          at(mine.tensors[t].output, offset, mine.dtype), count,
-                                          mine.dtype);
-                          });
+  kernels::for_each_piece(
+      mine, begin, end, [&](std::size_t t, std::int64_t offset, std::int64_t count) {
+        copy_elements(at(root.tensors[t].input, offset, mine.dtype),
+                      at(mine.tensors[t].output, offset, mine.dtype), count, mine.dtype);
+      });
 }
 
 /// Does the next bounded part of this rank's work; true when all of it is done.

@@ -19,8 +19,8 @@ constexpr bool is_half = std::is_same_v<T, Float16> || std::is_same_v<T, BFloat1
 
 template <typename T>
 struct WideOf {
-  using type = std::conditional_t<
-      is_half<T>, float, std::conditional_t<std::is_floating_point_v<T>, T, std::int64_t>>;
+  using type = std::conditional_t<is_half<T>, float,
+                                  std::conditional_t<std::is_floating_point_v<T>, T, std::int64_t>>;
 };
 template <typename T>
 using Wide = typename WideOf<T>::type;
@@ -29,15 +29,24 @@ using Wide = typename WideOf<T>::type;
 template <typename Visit>
 void with_type(DType dtype, Visit visit) {
   switch (dtype) {
-    case DType::u8: return visit(std::uint8_t());
-    case DType::i8: return visit(std::int8_t());
-    case DType::i16: return visit(std::int16_t());
-    case DType::i32: return visit(std::int32_t());
-    case DType::i64: return visit(std::int64_t());
-    case DType::f16: return visit(Float16());
-    case DType::bf16: return visit(BFloat16());
-    case DType::f32: return visit(float());
-    case DType::f64: return visit(double());
+    case DType::u8:
+      return visit(std::uint8_t());
+    case DType::i8:
+      return visit(std::int8_t());
+    case DType::i16:
+      return visit(std::int16_t());
+    case DType::i32:
+      return visit(std::int32_t());
+    case DType::i64:
+      return visit(std::int64_t());
+    case DType::f16:
+      return visit(Float16());
+    case DType::bf16:
+      return visit(BFloat16());
+    case DType::f32:
+      return visit(float());
+    case DType::f64:
+      return visit(double());
   }
 }
 
@@ -54,8 +63,10 @@ void with_op(ReduceOp op, Visit visit) {
       } else {
         return visit([](Acc a, Acc b) { return a + b; });
       }
-    case ReduceOp::min: return visit([](Acc a, Acc b) { return b < a ? b : a; });
-    case ReduceOp::max: return visit([](Acc a, Acc b) { return a < b ? b : a; });
+    case ReduceOp::min:
+      return visit([](Acc a, Acc b) { return b < a ? b : a; });
+    case ReduceOp::max:
+      return visit([](Acc a, Acc b) { return a < b ? b : a; });
     case ReduceOp::product:
       if constexpr (std::is_same_v<Acc, std::int64_t>) {
         return visit([](Acc a, Acc b) {
@@ -173,8 +184,7 @@ void reduce(const ReduceSpec& spec, const std::vector<const void*>& sources, voi
   });
 }
 
-void combine(DType dtype, ReduceOp op, void* accumulator, const void* source,
-             std::int64_t count) {
+void combine(DType dtype, ReduceOp op, void* accumulator, const void* source, std::int64_t count) {
   with_type(dtype, [&](auto element) {
     using T = decltype(element);
     auto* a = static_cast<T*>(accumulator);
@@ -199,16 +209,14 @@ void finish(const ReduceSpec& spec, void* data, std::int64_t count) {
   const bool divides = spec.op == ReduceOp::average && spec.divisor != 1;
   if (spec.postscale == 1.0 && !divides) return;
   with_type(spec.dtype, [&](auto element) {
-    in_wide_blocks<decltype(element)>(data, data, count, [&](auto* values, std::int64_t n) {
-      finish_block(spec, values, n);
-    });
+    in_wide_blocks<decltype(element)>(
+        data, data, count, [&](auto* values, std::int64_t n) { finish_block(spec, values, n); });
   });
 }
 
 DType wide_type(const ReduceSpec& spec) {
   if (spec.dtype == DType::f16 || spec.dtype == DType::bf16) return DType::f32;
-  const bool plain =
-      spec.op != ReduceOp::average && spec.prescale == 1.0 && spec.postscale == 1.0;
+  const bool plain = spec.op != ReduceOp::average && spec.prescale == 1.0 && spec.postscale == 1.0;
   return plain || is_floating_point(spec.dtype) ? spec.dtype : DType::i64;
 }
 

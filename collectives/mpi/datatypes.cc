@@ -11,15 +11,23 @@ constexpr std::int64_t kPiece = 1 << 30;
 
 MPI_Datatype datatype_of(DType dtype) {
   switch (dtype) {
-    case DType::u8: return MPI_UINT8_T;
-    case DType::i8: return MPI_INT8_T;
-    case DType::i16: return MPI_INT16_T;
-    case DType::i32: return MPI_INT32_T;
-    case DType::i64: return MPI_INT64_T;
+    case DType::u8:
+      return MPI_UINT8_T;
+    case DType::i8:
+      return MPI_INT8_T;
+    case DType::i16:
+      return MPI_INT16_T;
+    case DType::i32:
+      return MPI_INT32_T;
+    case DType::i64:
+      return MPI_INT64_T;
     case DType::f16:
-    case DType::bf16: return MPI_UINT16_T;
-    case DType::f32: return MPI_FLOAT;
-    case DType::f64: return MPI_DOUBLE;
+    case DType::bf16:
+      return MPI_UINT16_T;
+    case DType::f32:
+      return MPI_FLOAT;
+    case DType::f64:
+      return MPI_DOUBLE;
   }
   return MPI_DATATYPE_NULL;
 }
@@ -27,10 +35,14 @@ MPI_Datatype datatype_of(DType dtype) {
 MPI_Op op_of(ReduceOp op) {
   switch (op) {
     case ReduceOp::sum:
-    case ReduceOp::average: return MPI_SUM;
-    case ReduceOp::min: return MPI_MIN;
-    case ReduceOp::max: return MPI_MAX;
-    case ReduceOp::product: return MPI_PROD;
+    case ReduceOp::average:
+      return MPI_SUM;
+    case ReduceOp::min:
+      return MPI_MIN;
+    case ReduceOp::max:
+      return MPI_MAX;
+    case ReduceOp::product:
+      return MPI_PROD;
   }
   return MPI_OP_NULL;
 }

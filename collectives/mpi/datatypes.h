@@ -23,8 +23,7 @@ MPI_Op op_of(ReduceOp op);
 class BlockType {
  public:
   BlockType() = default;
-  BlockType(BlockType&& other) noexcept
-      : type_(std::exchange(other.type_, MPI_DATATYPE_NULL)) {}
+  BlockType(BlockType&& other) noexcept : type_(std::exchange(other.type_, MPI_DATATYPE_NULL)) {}
   BlockType& operator=(BlockType&& other) noexcept {
     std::swap(type_, other.type_);
     return *this;

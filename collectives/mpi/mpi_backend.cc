@@ -25,11 +25,11 @@ constexpr std::int64_t kDirectPiece = 1 << 30;
 struct Running {
   const Batch* batch = nullptr;
   MPI_Comm comm = MPI_COMM_NULL;
-  kernels::ReduceSpec wide;        ///< the reduction in the type in which MPI carries it out
-  bool staged = false;             ///< elements go through `staging`, in the wide type
+  kernels::ReduceSpec wide;  ///< the reduction in the type in which MPI carries it out
+  bool staged = false;       ///< elements go through `staging`, in the wide type
   std::vector<std::byte> staging;
-  std::vector<std::byte> result;   ///< reduce_scatter: this rank's block, in the wide type
-  std::int64_t begin = 0;          ///< the piece in flight
+  std::vector<std::byte> result;  ///< reduce_scatter: this rank's block, in the wide type
+  std::int64_t begin = 0;         ///< the piece in flight
   std::int64_t end = 0;
   MPI_Request request = MPI_REQUEST_NULL;
 
@@ -49,12 +49,12 @@ std::int64_t total(const std::vector<std::int64_t>& counts) {
 void load(const Running& running, std::int64_t begin, std::int64_t end, std::byte* out) {
   const Batch& batch = *running.batch;
   std::int64_t filled = 0;
-  kernels::for_each_piece(batch, begin, end, [&](std::size_t t, std::int64_t offset,
-                                                 std::int64_t count) {
-    kernels::convert(batch.dtype, kernels::at(batch.tensors[t].input, offset, batch.dtype),
-                     running.wide.dtype, kernels::at(out, filled, running.wide.dtype), count);
-    filled += count;
-  });
+  kernels::for_each_piece(
+      batch, begin, end, [&](std::size_t t, std::int64_t offset, std::int64_t count) {
+        kernels::convert(batch.dtype, kernels::at(batch.tensors[t].input, offset, batch.dtype),
+                         running.wide.dtype, kernels::at(out, filled, running.wide.dtype), count);
+        filled += count;
+      });
   if (batch.prescale != 1.0) kernels::prescale(running.wide, out, out, end - begin);
 }
 
@@ -63,12 +63,12 @@ void store(const Running& running, std::int64_t begin, std::int64_t end, std::by
   const Batch& batch = *running.batch;
   if (batch.op == Op::allreduce) kernels::finish(running.wide, in, end - begin);
   std::int64_t used = 0;
-  kernels::for_each_piece(batch, begin, end, [&](std::size_t t, std::int64_t offset,
-                                                 std::int64_t count) {
-    kernels::convert(running.wide.dtype, kernels::at(in, used, running.wide.dtype), batch.dtype,
-                     kernels::at(batch.tensors[t].output, offset, batch.dtype), count);
-    used += count;
-  });
+  kernels::for_each_piece(
+      batch, begin, end, [&](std::size_t t, std::int64_t offset, std::int64_t count) {
+        kernels::convert(running.wide.dtype, kernels::at(in, used, running.wide.dtype), batch.dtype,
+                         kernels::at(batch.tensors[t].output, offset, batch.dtype), count);
+        used += count;
+      });
 }
 
 Status start_allreduce(Running& running) {
@@ -103,8 +103,8 @@ void complete_allreduce(Running& running) {
 
 Status start_broadcast(Running& running) {
   const Batch& batch = *running.batch;
-  running.end = std::min(running.begin + (running.staged ? kStagedPiece : kDirectPiece),
-                         batch.count());
+  running.end =
+      std::min(running.begin + (running.staged ? kStagedPiece : kDirectPiece), batch.count());
   void* buffer = running.staging.data();
   const bool is_root = batch.group->rank == batch.root;
   if (!running.staged) {
@@ -135,8 +135,8 @@ Status start_reduce_scatter(Running& running) {
   const Batch& batch = *running.batch;
   running.end = batch.count();
   running.counts.assign(batch.block_counts.begin(), batch.block_counts.end());
-  const auto own = static_cast<std::size_t>(
-      batch.block_counts[static_cast<std::size_t>(batch.group->rank)]);
+  const auto own =
+      static_cast<std::size_t>(batch.block_counts[static_cast<std::size_t>(batch.group->rank)]);
   running.staging.resize(static_cast<std::size_t>(batch.count()) * size_of(running.wide.dtype));
   running.result.resize(own * size_of(running.wide.dtype));
   load(running, 0, batch.count(), running.staging.data());
@@ -150,8 +150,8 @@ void complete_reduce_scatter(Running& running) {
   const Batch& batch = *running.batch;
   const std::int64_t own = batch.block_counts[static_cast<std::size_t>(batch.group->rank)];
   kernels::finish(running.wide, running.result.data(), own);
-  kernels::convert(running.wide.dtype, running.result.data(), batch.dtype,
-                   batch.tensors[0].output, own);
+  kernels::convert(running.wide.dtype, running.result.data(), batch.dtype, batch.tensors[0].output,
+                   own);
 }
 
 Status start_allgather(Running& running) {
@@ -169,8 +169,8 @@ Status start_allgather(Running& running) {
       tensor.input == kernels::at(tensor.output, running.displacements[rank], batch.dtype);
   RL_MPI_RETURN_IF_ERROR(MPI_Iallgatherv(
       in_place ? MPI_IN_PLACE : tensor.input, running.counts[rank], datatype_of(batch.dtype),
-      tensor.output, running.counts.data(), running.displacements.data(),
-      datatype_of(batch.dtype), running.comm, &running.request));
+      tensor.output, running.counts.data(), running.displacements.data(), datatype_of(batch.dtype),
+      running.comm, &running.request));
   return Status();
 }
 
@@ -202,28 +202,36 @@ Status start_alltoall(Running& running) {
   RL_MPI_RETURN_IF_ERROR(MPI_Ialltoallw(
       batch.tensors[0].input, running.counts.data(), running.displacements.data(),
       running.send_types.data(), batch.tensors[0].output, running.counts.data(),
-      running.displacements.data(), running.receive_types.data(), running.comm,
-      &running.request));
+      running.displacements.data(), running.receive_types.data(), running.comm, &running.request));
   return Status();
 }
 
 Status start(Running& running) {
   switch (running.batch->op) {
-    case Op::broadcast: return start_broadcast(running);
-    case Op::reduce_scatter: return start_reduce_scatter(running);
-    case Op::allgather: return start_allgather(running);
-    case Op::alltoall: return start_alltoall(running);
-    default: return start_allreduce(running);
+    case Op::broadcast:
+      return start_broadcast(running);
+    case Op::reduce_scatter:
+      return start_reduce_scatter(running);
+    case Op::allgather:
+      return start_allgather(running);
+    case Op::alltoall:
+      return start_alltoall(running);
+    default:
+      return start_allreduce(running);
   }
 }
 
 void complete(Running& running) {
   switch (running.batch->op) {
-    case Op::broadcast: return complete_broadcast(running);
-    case Op::reduce_scatter: return complete_reduce_scatter(running);
+    case Op::broadcast:
+      return complete_broadcast(running);
+    case Op::reduce_scatter:
+      return complete_reduce_scatter(running);
     case Op::allgather:
-    case Op::alltoall: return;
-    default: return complete_allreduce(running);
+    case Op::alltoall:
+      return;
+    default:
+      return complete_allreduce(running);
   }
 }
 
@@ -237,13 +245,15 @@ class MpiBackend : public Backend {
   bool supports(const Batch& batch) const override {
     if (batch.device != Device::host) return false;
     switch (batch.op) {
-      case Op::allgather: return total(batch.block_counts) <= kCountMax;
+      case Op::allgather:
+        return total(batch.block_counts) <= kCountMax;
       case Op::reduce_scatter:
       case Op::allreduce:
         // A sum of 64-bit integers has no wider type in MPI that would keep an average exact.
         if (batch.dtype == DType::i64 && batch.reduce_op == ReduceOp::average) return false;
         return batch.op == Op::allreduce || batch.count() <= kCountMax;
-      default: return true;
+      default:
+        return true;
     }
   }
 

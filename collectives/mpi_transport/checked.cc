@@ -13,9 +13,9 @@ Status checked(int code, const char* call) {
   int length = 0;
   MPI_Error_string(code, text, &length);
   const std::string_view expression(call);
-  return Status(Code::transport, fmt::format("{} failed: {}",
-                                             expression.substr(0, expression.find('(')),
-                                             std::string_view(text, static_cast<std::size_t>(length))));
+  return Status(Code::transport,
+                fmt::format("{} failed: {}", expression.substr(0, expression.find('(')),
+                            std::string_view(text, static_cast<std::size_t>(length))));
 }
 
 }  // namespace ringleader::mpi_transport

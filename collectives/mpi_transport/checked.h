@@ -17,9 +17,9 @@ Status checked(int code, const char* call);
 }  // namespace ringleader::mpi_transport
 
 /// checked(MPI_X(...), "MPI_X"), returning the Status from the enclosing function if it failed.
-#define RL_MPI_RETURN_IF_ERROR(call)                                                      \
-  do {                                                                                    \
-    const ::ringleader::Status rl_mpi_status =                                            \
-        ::ringleader::mpi_transport::checked((call), #call);                              \
-    if (!rl_mpi_status.ok()) return rl_mpi_status;                                        \
+#define RL_MPI_RETURN_IF_ERROR(call)                         \
+  do {                                                       \
+    const ::ringleader::Status rl_mpi_status =               \
+        ::ringleader::mpi_transport::checked((call), #call); \
+    if (!rl_mpi_status.ok()) return rl_mpi_status;           \
   } while (false)

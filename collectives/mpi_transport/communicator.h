@@ -20,8 +20,7 @@ class Communicator {
   Communicator() = default;
   explicit Communicator(MPI_Comm comm) : comm_(comm) {}
   ~Communicator() { free(); }
-  Communicator(Communicator&& other) noexcept
-      : comm_(std::exchange(other.comm_, MPI_COMM_NULL)) {}
+  Communicator(Communicator&& other) noexcept : comm_(std::exchange(other.comm_, MPI_COMM_NULL)) {}
   Communicator& operator=(Communicator&& other) noexcept {
     if (this != &other) {
       free();

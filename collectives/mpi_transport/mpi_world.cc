@@ -18,18 +18,17 @@ void finalize_at_exit() {
 }
 
 Status initialize() {
-  int initialized = 0;
-  RL_MPI_RETURN_IF_ERROR(MPI_Initialized(&initialized));
-  if (initialized != 0) return Status();
   int finalized = 0;
   RL_MPI_RETURN_IF_ERROR(MPI_Finalized(&finalized));
   if (finalized != 0) {
     return Status(Code::transport,
                   "init(): MPI has been finalized and cannot be started again in this process");
   }
+  int initialized = 0;
+  RL_MPI_RETURN_IF_ERROR(MPI_Initialized(&initialized));
+  if (initialized != 0) return Status();
   int provided = 0;
-  RL_MPI_RETURN_IF_ERROR(
-      MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided));
+  RL_MPI_RETURN_IF_ERROR(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided));
   std::atexit(finalize_at_exit);
   return Status();
 }

@@ -22,15 +22,17 @@ struct Context {
   const std::byte* input = nullptr;
   std::byte* output = nullptr;
   MPI_Comm comm = MPI_COMM_NULL;
-  int tag = 0;                       ///< first of kTagsPerBatch tags
-  std::int64_t segment_bytes = 0;    ///< most bytes of one message
+  int tag = 0;                     ///< first of kTagsPerBatch tags
+  std::int64_t segment_bytes = 0;  ///< most bytes of one message
 
   int rank() const { return batch->group->rank; }
   int size() const { return batch->group->size(); }
   std::int64_t element_bytes() const { return static_cast<std::int64_t>(size_of(batch->dtype)); }
 
   /// Elements of one segment.
-  std::int64_t segment() const { return std::max<std::int64_t>(1, segment_bytes / element_bytes()); }
+  std::int64_t segment() const {
+    return std::max<std::int64_t>(1, segment_bytes / element_bytes());
+  }
 };
 
 constexpr int kTagsPerBatch = 2;

@@ -26,11 +26,11 @@ class BlockExchange : public Algorithm {
       if (peer == context_.rank()) continue;
       const auto [send_begin, send_count] = block_sent(peer);
       const auto [receive_begin, receive_count] = block_received(peer);
-      lanes_.push_back(make_lane(
-          Lane::Direction::send, peer,
-          // MPI does not write to what it sends.
-          const_cast<std::byte*>(kernels::at(context_.input, send_begin, batch.dtype)),
-          send_count));
+      lanes_.push_back(
+          make_lane(Lane::Direction::send, peer,
+                    // MPI does not write to what it sends.
+                    const_cast<std::byte*>(kernels::at(context_.input, send_begin, batch.dtype)),
+                    send_count));
       lanes_.push_back(make_lane(Lane::Direction::receive, peer,
                                  kernels::at(context_.output, receive_begin, batch.dtype),
                                  receive_count));

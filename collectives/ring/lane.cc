@@ -19,11 +19,9 @@ Status Lane::advance(std::int64_t limit) {
     const int bytes = static_cast<int>(memory.bytes);
     MPI_Request& request = in_flight_.emplace_back(MPI_REQUEST_NULL);
     if (direction_ == Direction::send) {
-      RL_MPI_RETURN_IF_ERROR(
-          MPI_Isend(memory.data, bytes, MPI_BYTE, peer_, tag_, comm_, &request));
+      RL_MPI_RETURN_IF_ERROR(MPI_Isend(memory.data, bytes, MPI_BYTE, peer_, tag_, comm_, &request));
     } else {
-      RL_MPI_RETURN_IF_ERROR(
-          MPI_Irecv(memory.data, bytes, MPI_BYTE, peer_, tag_, comm_, &request));
+      RL_MPI_RETURN_IF_ERROR(MPI_Irecv(memory.data, bytes, MPI_BYTE, peer_, tag_, comm_, &request));
     }
   }
   return Status();

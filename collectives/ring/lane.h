@@ -36,8 +36,7 @@ class Lane {
  public:
   enum class Direction : std::uint8_t { send, receive };
 
-  Lane(Direction direction, MPI_Comm comm, int peer, int tag, std::int64_t segments,
-       Locate locate)
+  Lane(Direction direction, MPI_Comm comm, int peer, int tag, std::int64_t segments, Locate locate)
       : direction_(direction),
         comm_(comm),
         peer_(peer),

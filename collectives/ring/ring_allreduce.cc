@@ -39,8 +39,7 @@ class RingAllreduce : public Algorithm {
         count_(context.batch->count()),
         largest_chunk_(share_of(count_, context.size(), 0).second),
         segment_(std::clamp<std::int64_t>(largest_chunk_, 1, context.segment())),
-        segments_per_chunk_(
-            std::max<std::int64_t>(1, (largest_chunk_ + segment_ - 1) / segment_)),
+        segments_per_chunk_(std::max<std::int64_t>(1, (largest_chunk_ + segment_ - 1) / segment_)),
         scratch_(std::make_unique_for_overwrite<std::byte[]>(
             static_cast<std::size_t>(kWindow * segment_ * context.element_bytes()))),
         send_(Lane::Direction::send, context.comm, next(), context.tag, total(),

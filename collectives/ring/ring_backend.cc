@@ -28,10 +28,13 @@ bool sums_in_rank_order(const Batch& batch, bool deterministic) {
 
 std::unique_ptr<Algorithm> make_algorithm(const Context& context, bool deterministic) {
   switch (context.batch->op) {
-    case Op::broadcast: return make_tree_broadcast(context);
+    case Op::broadcast:
+      return make_tree_broadcast(context);
     case Op::allgather:
-    case Op::alltoall: return make_block_exchange(context);
-    case Op::reduce_scatter: return make_share_exchange(context);
+    case Op::alltoall:
+      return make_block_exchange(context);
+    case Op::reduce_scatter:
+      return make_share_exchange(context);
     default:
       return context.size() == 1 || sums_in_rank_order(*context.batch, deterministic)
                  ? make_share_exchange(context)

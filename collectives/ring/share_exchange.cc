@@ -171,7 +171,7 @@ class ShareExchange : public Algorithm {
   kernels::ReduceSpec spec_;
   std::vector<Share> shares_;
   std::byte* own_output_;  ///< where this rank's share of the result begins
-  std::int64_t segment_;  ///< elements
+  std::int64_t segment_;   ///< elements
   std::int64_t slot_bytes_;
   std::unique_ptr<std::byte[]> scratch_;
   std::vector<Peer> peers_;

@@ -89,9 +89,8 @@ Status Catalog::apply_entry(const SetEntry& entry) {
   if (entry.id > process_sets_.size() || process_set(entry.id) != nullptr) {
     return unknown("process set", entry.id);
   }
-  const bool in_range = std::all_of(entry.ranks.begin(), entry.ranks.end(), [this](int rank) {
-    return rank >= 0 && rank < tree_.size;
-  });
+  const bool in_range = std::all_of(entry.ranks.begin(), entry.ranks.end(),
+                                    [this](int rank) { return rank >= 0 && rank < tree_.size; });
   if (!in_range || entry.ranks.empty() ||
       !std::is_sorted(entry.ranks.begin(), entry.ranks.end(), std::less_equal<>())) {
     return Status(Code::bad_message, "the log makes a process set of ranks that do not exist");

@@ -25,11 +25,11 @@ struct ProcessSetInfo {
   std::uint32_t channel = 0;
   std::vector<std::int32_t> ranks;  ///< ascending; empty stands for the world
   int size = 0;
-  bool member = false;              ///< this node's rank belongs to the set
+  bool member = false;  ///< this node's rank belongs to the set
 
   /// Bit i: child i's subtree has members; bit kSelf: `member`.
   std::uint64_t reporters = 0;
-  std::vector<Absence> children;    ///< per child: number of members and the lowest of them
+  std::vector<Absence> children;  ///< per child: number of members and the lowest of them
 };
 
 struct PlanInfo {

@@ -53,12 +53,10 @@ void Coordinator::decide_named(const NamedAnnouncement& named) {
       return;
     case Op::remove_process_set:
       append_(SetRemovedEntry{request.target, key_of(request)});
-      std::erase_if(plans_, [this](const auto& item) {
-        return catalog_.plan(item.first) == nullptr;
-      });
-      std::erase_if(temporary_free_, [this](std::uint32_t id) {
-        return catalog_.find(id) == nullptr;
-      });
+      std::erase_if(plans_,
+                    [this](const auto& item) { return catalog_.plan(item.first) == nullptr; });
+      std::erase_if(temporary_free_,
+                    [this](std::uint32_t id) { return catalog_.find(id) == nullptr; });
       return;
     case Op::register_plan: {
       const std::uint32_t plan = catalog_.free_plan();
@@ -79,8 +77,7 @@ void Coordinator::decide_named(const NamedAnnouncement& named) {
 
 void Coordinator::queue(std::uint32_t id, const Absence& absence) {
   const Request& request = *catalog_.find(id)->request;
-  if (absence.count > 0 && !runs_with_joined_ranks(request.op) &&
-      request.op != Op::register_plan) {
+  if (absence.count > 0 && !runs_with_joined_ranks(request.op) && request.op != Op::register_plan) {
     complete_key(key_of(request), joined_error(request, absence));
     return;
   }

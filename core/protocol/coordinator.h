@@ -51,7 +51,7 @@ class Coordinator {
     std::vector<std::vector<std::uint32_t>> batches;  ///< of this step, or as armed
     std::vector<bool> decided;                        ///< per parameter, in this step
     std::uint32_t decided_count = 0;
-    bool whole = true;   ///< every batch of this step was negotiated, with all members present
+    bool whole = true;  ///< every batch of this step was negotiated, with all members present
     bool was_armed = false;
     bool armed = false;
     bool freezing = false;

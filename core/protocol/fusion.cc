@@ -77,11 +77,13 @@ std::vector<LaunchEntry> fuse(const Catalog& catalog, const std::vector<ReadyOpe
     const std::uint32_t channel = definition->plan
                                       ? catalog.plan(*definition->plan)->channel
                                       : catalog.process_set(request.process_set)->channel;
-    const auto tensors =
-        definition->plan ? 1U : static_cast<std::uint32_t>(request.tensors.size());
+    const auto tensors = definition->plan ? 1U : static_cast<std::uint32_t>(request.tensors.size());
     for (std::uint32_t i = 0; i < tensors; ++i) {
       place(batches,
-            {channel, operation.absent, {operation.id, i, 1}, &request,
+            {channel,
+             operation.absent,
+             {operation.id, i, 1},
+             &request,
              catalog.tensor(operation.id, i)},
             fusion_bytes_max);
     }

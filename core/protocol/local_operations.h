@@ -24,9 +24,9 @@ struct PlanParameter {
 struct LocalOperation {
   std::shared_ptr<const Request> request;
   std::optional<PlanParameter> parameter;
-  std::uint32_t tensors_left = 1;          ///< tensors that have not run yet
-  bool decided = false;                    ///< some batch with its tensors was launched
-  Status outcome;                          ///< the first error of its batches
+  std::uint32_t tensors_left = 1;  ///< tensors that have not run yet
+  bool decided = false;            ///< some batch with its tensors was launched
+  Status outcome;                  ///< the first error of its batches
 };
 
 class LocalOperations {

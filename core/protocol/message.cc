@@ -54,7 +54,8 @@ struct Decode {
   void operator()(std::string& value) { value = reader.string(); }
   void operator()(IdSet& value) { value = IdSet::decode(reader); }
   void operator()(Status& value) {
-    const auto code = static_cast<Code>(reader.bounded(static_cast<std::uint64_t>(Code::unsupported) + 1));
+    const auto code =
+        static_cast<Code>(reader.bounded(static_cast<std::uint64_t>(Code::unsupported) + 1));
     value = Status(code, reader.string());
   }
   template <typename Enum>
@@ -199,7 +200,9 @@ constexpr bool is_variant = false;
 template <typename... T>
 constexpr bool is_variant<std::variant<T...>> = true;
 template <typename T>
-constexpr bool is_plain = requires(Encode code, const T& value) { code(value); };
+constexpr bool is_plain = requires(Encode code, const T& value) {
+  code(value);
+};
 
 template <typename T>
 void Encode::part(const T& value) {

@@ -15,8 +15,7 @@ Node::Node(const NodeOptions& options)
       catalog_(tree_),
       readiness_(catalog_, tree_.rank, tree_.child(0)) {
   if (!tree_.is_root()) return;
-  coordinator_.emplace(catalog_,
-                       CoordinatorOptions{options.fusion_bytes_max, options.names_max},
+  coordinator_.emplace(catalog_, CoordinatorOptions{options.fusion_bytes_max, options.names_max},
                        [this](LogEntry entry) {
                          const Status status = apply(entry);
                          RL_CHECK(status.ok(), status.message());
@@ -58,8 +57,9 @@ Status Node::check(const Request& request) const {
   }
   if (operations_.in_flight(key_of(request))) {
     return Status(Code::duplicate_name,
-                  what + ": an operation of this name is in flight on this rank; wait for it or "
-                         "use another name");
+                  what +
+                      ": an operation of this name is in flight on this rank; wait for it or "
+                      "use another name");
   }
   if (request.op == Op::remove_process_set &&
       (request.target == 0 || catalog_.process_set(request.target) == nullptr)) {
@@ -67,9 +67,9 @@ Status Node::check(const Request& request) const {
                   fmt::format("{}: process set {} cannot be removed", what, request.target));
   }
   if (request.op == Op::remove_process_set && operations_.uses_process_set(request.target)) {
-    return Status(Code::invalid_argument,
-                  fmt::format("{}: operations of process set {} are pending", what,
-                              request.target));
+    return Status(
+        Code::invalid_argument,
+        fmt::format("{}: operations of process set {} are pending", what, request.target));
   }
   if (request.op == Op::release_plan) {
     const auto plan = plans_.find(request.target);

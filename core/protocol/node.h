@@ -44,9 +44,9 @@ struct OutgoingMessage {
 
 /// One tensor of a batch to launch.
 struct LaunchItem {
-  Token token = kNoToken;      ///< this rank's operation, or kNoToken: take part with neutral elements
-  std::uint32_t tensor = 0;    ///< which tensor of the operation
-  std::int64_t count = 0;      ///< elements, as agreed (allgather and alltoall: of some rank)
+  Token token = kNoToken;  ///< this rank's operation, or kNoToken: take part with neutral elements
+  std::uint32_t tensor = 0;  ///< which tensor of the operation
+  std::int64_t count = 0;    ///< elements, as agreed (allgather and alltoall: of some rank)
 };
 
 /// Launch these tensors as one collective. Answered by Node::finished(id).
@@ -56,8 +56,8 @@ struct Launch {
   std::uint32_t process_set = 0;
   std::shared_ptr<const Request> request;  ///< what all items agree on; names are of the first
   DType dtype = DType::f32;
-  std::int32_t contributors = 0;           ///< members that submitted it
-  bool replayed = false;                   ///< a plan's batch, launched without negotiation
+  std::int32_t contributors = 0;  ///< members that submitted it
+  bool replayed = false;          ///< a plan's batch, launched without negotiation
   std::vector<LaunchItem> items;
 };
 
@@ -172,11 +172,11 @@ class Node {
   std::map<std::uint32_t, Token> joins_;  ///< process sets that this rank has joined
   std::uint64_t next_launch_ = 1;
 
-  Announcement outgoing_;                 ///< to the parent
-  std::vector<LogEntry> log_;             ///< of the root: not yet sent
+  Announcement outgoing_;      ///< to the parent
+  std::vector<LogEntry> log_;  ///< of the root: not yet sent
   std::vector<OutgoingMessage> messages_;
   std::vector<Action> actions_;
-  bool leaving_ = false;                  ///< request_shutdown() was called
+  bool leaving_ = false;  ///< request_shutdown() was called
   std::optional<Status> stopped_;
 };
 

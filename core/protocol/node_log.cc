@@ -14,7 +14,9 @@ Status Node::apply(const LogEntry& entry) {
   // Entries that remove something are applied here first, while it can still be looked up.
   const bool removes = std::holds_alternative<SetRemovedEntry>(entry) ||
                        std::holds_alternative<PlanReleasedEntry>(entry);
-  const auto here = [&] { return std::visit([this](const auto& e) { return apply_entry(e); }, entry); };
+  const auto here = [&] {
+    return std::visit([this](const auto& e) { return apply_entry(e); }, entry);
+  };
   if (removes) {
     if (const Status status = here(); !status.ok()) return status;
     return catalog_.apply(entry);
@@ -33,8 +35,9 @@ Status Node::apply_entry(const LaunchEntry& entry) {
   if (set == nullptr) return Status(Code::bad_message, "the log launches in an unknown set");
   if (!set->member) return Status();
 
-  Launch launch{0, entry.channel, process_set, first->request, DType::f32,
-                set->size - entry.absent, false, {}};
+  Launch launch{
+      0, entry.channel, process_set, first->request, DType::f32, set->size - entry.absent, false,
+      {}};
   InFlight in_flight;
   in_flight.plan = first->plan;
   for (const BatchItem& item : entry.items) {
@@ -186,8 +189,14 @@ void Node::run_plan(std::uint32_t plan) {
 
 void Node::replay_batch(std::uint32_t plan, const std::vector<std::uint32_t>& parameters) {
   const PlanInfo* info = catalog_.plan(plan);
-  Launch launch{0, info->channel, info->process_set(), info->request, DType::f32,
-                catalog_.process_set(info->process_set())->size, true, {}};
+  Launch launch{0,
+                info->channel,
+                info->process_set(),
+                info->request,
+                DType::f32,
+                catalog_.process_set(info->process_set())->size,
+                true,
+                {}};
   InFlight in_flight;
   in_flight.plan = plan;
   in_flight.position = plans_[plan].position();

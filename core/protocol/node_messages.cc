@@ -102,9 +102,8 @@ Status Node::receive_positions(int child, const Announcement& announcement) {
 
 Status Node::receive_log(const LogAppend& append, std::span<const std::byte> bytes) {
   if (append.first != catalog_.log_length()) {
-    return Status(Code::bad_message,
-                  fmt::format("log entry {} came where {} was due", append.first,
-                              catalog_.log_length()));
+    return Status(Code::bad_message, fmt::format("log entry {} came where {} was due", append.first,
+                                                 catalog_.log_length()));
   }
   for (int i = 0; i < tree_.child_count(); ++i) {
     messages_.push_back({tree_.child(i), Bytes(bytes.begin(), bytes.end())});

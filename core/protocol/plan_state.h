@@ -75,10 +75,10 @@ class PlanState {
   enum class Phase : std::uint8_t { negotiated, armed, frozen, draining };
 
   Phase phase_ = Phase::negotiated;
-  std::vector<Token> ready_;      ///< per parameter, kNoToken if not ready
-  std::vector<bool> submitted_;   ///< per parameter, in this step
+  std::vector<Token> ready_;     ///< per parameter, kNoToken if not ready
+  std::vector<bool> submitted_;  ///< per parameter, in this step
   std::uint32_t submitted_count_ = 0;
-  std::vector<bool> in_flight_;   ///< per parameter: submitted and not completed
+  std::vector<bool> in_flight_;  ///< per parameter: submitted and not completed
   std::uint32_t in_flight_count_ = 0;
   std::vector<std::vector<std::uint32_t>> batches_;
   std::uint64_t position_ = 0;  ///< batches launched since the plan was armed

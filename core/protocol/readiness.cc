@@ -147,8 +147,6 @@ void Readiness::forget_process_set(std::uint32_t process_set) {
 
 std::vector<CompleteOperation> Readiness::take_complete() { return std::exchange(complete_, {}); }
 
-std::vector<JoinAnnouncement> Readiness::take_joins() {
-  return std::exchange(complete_joins_, {});
-}
+std::vector<JoinAnnouncement> Readiness::take_joins() { return std::exchange(complete_joins_, {}); }
 
 }  // namespace ringleader::protocol

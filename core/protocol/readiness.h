@@ -50,8 +50,8 @@ class Readiness {
  private:
   struct Entry {
     std::uint32_t process_set = 0;
-    std::uint64_t reporters = 0;  ///< bit per reporter that has it ready
-    std::int32_t first_rank = 0;  ///< whose request the others are compared with
+    std::uint64_t reporters = 0;     ///< bit per reporter that has it ready
+    std::int32_t first_rank = 0;     ///< whose request the others are compared with
     std::optional<Request> request;  ///< absent while all reports are by id
     Absence absence;
     std::optional<Conflict> conflict;

@@ -91,14 +91,13 @@ Status conflict_error(const Request& request, const Conflict& conflict) {
   // The lower rank first: which of the two was heard first depends on timing.
   const bool swap = conflict.rank_b < conflict.rank_a;
   const Disagreement& what = conflict.what;
-  return Status(Code::mismatch,
-                fmt::format("{}: ranks disagree about the {}: rank {} has {}, rank {} has {}; "
-                            "make them equal on all ranks",
-                            describe(request), what.field,
-                            swap ? conflict.rank_b : conflict.rank_a,
-                            swap ? what.value_b : what.value_a,
-                            swap ? conflict.rank_a : conflict.rank_b,
-                            swap ? what.value_a : what.value_b));
+  return Status(
+      Code::mismatch,
+      fmt::format("{}: ranks disagree about the {}: rank {} has {}, rank {} has {}; "
+                  "make them equal on all ranks",
+                  describe(request), what.field, swap ? conflict.rank_b : conflict.rank_a,
+                  swap ? what.value_b : what.value_a, swap ? conflict.rank_a : conflict.rank_b,
+                  swap ? what.value_a : what.value_b));
 }
 
 bool runs_with_joined_ranks(Op op) { return op == Op::allreduce || op == Op::barrier; }

@@ -37,10 +37,10 @@ struct Request {
   double prescale = 1.0;
   double postscale = 1.0;
   bool average_over_contributors = false;
-  std::int32_t root = -1;              ///< broadcast: world rank
-  std::vector<TensorSpec> tensors;     ///< tensor operations and register_plan
-  std::vector<std::int32_t> ranks;     ///< add_process_set: ascending
-  std::uint32_t target = 0;            ///< remove_process_set and release_plan: the id
+  std::int32_t root = -1;           ///< broadcast: world rank
+  std::vector<TensorSpec> tensors;  ///< tensor operations and register_plan
+  std::vector<std::int32_t> ranks;  ///< add_process_set: ascending
+  std::uint32_t target = 0;         ///< remove_process_set and release_plan: the id
 
   bool operator==(const Request&) const = default;
 };

@@ -60,7 +60,8 @@ void prepare_sizes(PreparedBatch& prepared) {
 }  // namespace
 
 std::shared_ptr<std::byte> allocate_bytes(std::size_t bytes) {
-  auto* memory = static_cast<std::byte*>(::operator new(std::max<std::size_t>(bytes, 1), kAlignment));
+  auto* memory =
+      static_cast<std::byte*>(::operator new(std::max<std::size_t>(bytes, 1), kAlignment));
   return {memory, [](std::byte* pointer) { ::operator delete(pointer, kAlignment); }};
 }
 

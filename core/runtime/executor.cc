@@ -33,8 +33,8 @@ Executor::Channel& Executor::channel_of(const protocol::Launch& launch,
     auto group = std::make_shared<Group>();
     group->channel = launch.channel;
     group->ranks = members;
-    group->rank = static_cast<int>(std::find(members.begin(), members.end(), rank_) -
-                                   members.begin());
+    group->rank =
+        static_cast<int>(std::find(members.begin(), members.end(), rank_) - members.begin());
     channel.group = std::move(group);
   }
   return channel;
@@ -61,10 +61,10 @@ Status Executor::start_batch(Channel& channel, Batch& batch, Running running) {
     running_.push_back(std::move(running));
     return Status();
   }
-  return Status(Code::unsupported,
-                fmt::format("no backend of this build runs {} of {} {} elements in {} memory",
-                            name_of(batch.op), batch.count(), name_of(batch.dtype),
-                            name_of(batch.device)));
+  return Status(
+      Code::unsupported,
+      fmt::format("no backend of this build runs {} of {} {} elements in {} memory",
+                  name_of(batch.op), batch.count(), name_of(batch.dtype), name_of(batch.device)));
 }
 
 Status Executor::sizes_known(std::shared_ptr<PreparedBatch> prepared) {

@@ -4,9 +4,9 @@
 // runtime.
 #pragma once
 
+#include <ringleader/core/output.h>
 #include <ringleader/core/protocol/plan_state.h>
 #include <ringleader/core/protocol/request.h>
-#include <ringleader/core/output.h>
 #include <ringleader/core/status.h>
 #include <ringleader/core/tensor.h>
 

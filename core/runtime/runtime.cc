@@ -37,6 +37,7 @@ Runtime::Runtime(RuntimeOptions options, std::unique_ptr<ControlPlane> control_p
     mail_ = true;
     wake_.notify_one();
   });
+  options_.background_thread = options_.background_thread && options_.any_thread;
   if (options_.background_thread) thread_ = std::thread([this] { background(); });
 }
 
@@ -79,8 +80,10 @@ void Runtime::wait(const Operation& operation) {
 void Runtime::drive(const std::function<bool()>& finished) {
   ++drivers_;
   Backoff backoff;
+  const bool may_drive = options_.any_thread || std::this_thread::get_id() == owner_;
   while (!finished()) {
-    std::unique_lock loop(loop_mutex_, std::try_to_lock);
+    std::unique_lock loop(loop_mutex_, std::defer_lock);
+    if (may_drive) (void)loop.try_lock();
     if (!loop) {
       // The one who holds the loop notifies when something completes; it may also have left.
       std::unique_lock lock(mailbox_mutex_);
@@ -137,8 +140,8 @@ bool Runtime::iterate() {
     pump();
   }
   if (node_.stopped()) {
-    drained_ = node_.drained() && operations_.empty() && executor_.idle() &&
-               control_plane_->sent_all();
+    drained_ =
+        node_.drained() && operations_.empty() && executor_.idle() && control_plane_->sent_all();
   }
   return progress;
 }
@@ -211,8 +214,8 @@ void Runtime::act(protocol::Launch& launch) {
     const auto found = operations_.find(item.token);
     operations.push_back(found == operations_.end() ? nullptr : found->second);
   }
-  const Status status = executor_.launch(launch, node_.catalog().ranks_of(launch.process_set),
-                                         std::move(operations));
+  const Status status =
+      executor_.launch(launch, node_.catalog().ranks_of(launch.process_set), std::move(operations));
   if (!status.ok()) fail(status);
 }
 

@@ -33,6 +33,7 @@ namespace ringleader::runtime {
 struct RuntimeOptions {
   protocol::NodeOptions node;
   bool background_thread = true;
+  bool any_thread = true;       ///< false: only the constructing thread may use the adapters
   bool oversubscribed = false;  ///< more ranks on this node than cores: never spin
   FillNeutral fill_neutral;
 };
@@ -44,9 +45,9 @@ struct RuntimeCounters {
   std::uint64_t tensors = 0;
 };
 
-/// Threading: all public members may be called from any thread, unless there is no background
-/// thread: then only from the thread that constructed the runtime. Locks are taken in the order
-/// loop_mutex_, mailbox_mutex_.
+/// Threading: all public members may be called from any thread. If only the constructing thread may
+/// use the adapters, there is no background thread, and what other threads wait for is done while
+/// the constructing thread waits too. Locks are taken in the order loop_mutex_, mailbox_mutex_.
 class Runtime : public std::enable_shared_from_this<Runtime> {
  public:
   Runtime(RuntimeOptions options, std::unique_ptr<ControlPlane> control_plane,
@@ -115,11 +116,12 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   bool stop_ = false;
   bool closed_ = false;  ///< nobody works on the mailbox any more
 
-  std::atomic<int> drivers_{0};   ///< threads in drive()
-  std::atomic<int> sleepers_{0};  ///< those of them that wait for `completed_`
+  std::atomic<int> drivers_{0};       ///< threads in drive()
+  std::atomic<int> sleepers_{0};      ///< those of them that wait for `completed_`
   std::atomic<bool> drained_{false};  ///< the node has stopped and nothing is left to do or to send
   std::atomic<bool> mailbox_filled_{false};  ///< a hint, so that an empty mailbox costs no lock
   bool woken_by_arrivals_ = false;
+  const std::thread::id owner_ = std::this_thread::get_id();
   std::thread thread_;
 };
 

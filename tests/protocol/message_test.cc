@@ -27,8 +27,7 @@ Announcement sample_announcement() {
   announcement.applied = 1234567;
   for (const std::uint32_t id : {0U, 63U, 64U, 160U, 70000U}) announcement.ready.insert(id);
   announcement.absences = {{64, {2, 5}}};
-  announcement.named = {
-      {sample_request(), 4, {1, 9}, Conflict{{"shape", "[1]", "[2]"}, 4, 6}}};
+  announcement.named = {{sample_request(), 4, {1, 9}, Conflict{{"shape", "[1]", "[2]"}, 4, 6}}};
   announcement.joins = {{0, 3}};
   announcement.leaving = {1, 2};
   announcement.positions = {{1, 10, 12}};
@@ -57,9 +56,8 @@ LogAppend sample_log() {
 }  // namespace
 
 TEST_CASE("a message survives encoding and decoding") {
-  for (const Message& message :
-       {Message(sample_announcement()), Message(sample_log()),
-        Message(Abort{Status(Code::rank_lost, "rank 3 is gone")})}) {
+  for (const Message& message : {Message(sample_announcement()), Message(sample_log()),
+                                 Message(Abort{Status(Code::rank_lost, "rank 3 is gone")})}) {
     const Bytes bytes = encode(message);
     const Result<Message> copy = decode(bytes);
     REQUIRE(copy.ok());

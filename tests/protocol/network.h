@@ -82,8 +82,8 @@ class Network {
     return completions[static_cast<std::size_t>(rank)].at(token).value;
   }
 
-  std::vector<std::vector<Launch>> launches;                  ///< per rank
-  std::vector<std::map<Token, Completion>> completions;       ///< per rank
+  std::vector<std::vector<Launch>> launches;             ///< per rank
+  std::vector<std::map<Token, Completion>> completions;  ///< per rank
   int messages = 0;
 
  private:

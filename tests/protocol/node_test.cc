@@ -43,7 +43,8 @@ TEST_CASE("the root receives one message per child and round, whatever the numbe
 TEST_CASE("operations that become ready together are fused up to the limit") {
   Network network(2, 8, 64);
   for (int rank = 0; rank < 2; ++rank) {
-    for (const char* name : {"a", "b", "c", "d", "e"}) network.submit(rank, allreduce_of(name, {8}));
+    for (const char* name : {"a", "b", "c", "d", "e"})
+      network.submit(rank, allreduce_of(name, {8}));
   }
   network.settle();
   REQUIRE(network.launches[0].size() == 3);  // 32 bytes each, two fit

@@ -42,8 +42,8 @@ void Checker::launched(int rank, const protocol::Launch& launch,
   std::size_t& position = positions_[{rank, launch.channel}];
   auto& batches = channels_[launch.channel];
   if (position == batches.size()) {
-    Batch batch{launch.items.size(), {}, std::vector<int>(launch.items.size(), -1),
-                launch.replayed, {}};
+    Batch batch{
+        launch.items.size(), {}, std::vector<int>(launch.items.size(), -1), launch.replayed, {}};
     for (const auto& item : launch.items) batch.counts.push_back(item.count);
     batches.push_back(std::move(batch));
   }
@@ -76,8 +76,8 @@ void Checker::launched(int rank, const protocol::Launch& launch,
     for (const int member : scenario_.process_sets[static_cast<std::size_t>(info.process_set)]) {
       if (!launch.replayed && submitted_.count({member, operations[i]}) == 0 &&
           !has_joined(member)) {
-        fail("I3", rank_and(rank, info.name + " is launched before rank " +
-                                      std::to_string(member) + " has submitted it"));
+        fail("I3", rank_and(rank, info.name + " is launched before rank " + std::to_string(member) +
+                                      " has submitted it"));
       }
     }
   }
@@ -106,12 +106,11 @@ void Checker::completed(int rank, int operation, const Status& status) {
   if (status.ok() && info.name == "join") joined_.erase(rank);
   for (const int member : scenario_.process_sets[static_cast<std::size_t>(info.process_set)]) {
     const auto other = completed_.find({member, operation});
-    const bool comparable = other != completed_.end() &&
-                            other->second.code() != Code::shutdown &&
+    const bool comparable = other != completed_.end() && other->second.code() != Code::shutdown &&
                             other->second.code() != Code::rank_lost;
     if (comparable && !(other->second == status)) {
-      fail("I4", rank_and(rank, info.name + " ends differently than on rank " +
-                                    std::to_string(member)));
+      fail("I4",
+           rank_and(rank, info.name + " ends differently than on rank " + std::to_string(member)));
     }
     if (status.ok() && submitted_.count({member, operation}) == 0 && !info.may_meet_join &&
         joined_.empty()) {
@@ -132,8 +131,8 @@ void Checker::finished(bool faults) {
   for (const auto& [channel, batches] : channels_) {
     for (const Batch& batch : batches) {
       if (batch.ranks.size() != batches.front().ranks.size()) {
-        fail("I1", "a batch of channel " + std::to_string(channel) +
-                       " is not launched by all members");
+        fail("I1",
+             "a batch of channel " + std::to_string(channel) + " is not launched by all members");
       }
     }
   }

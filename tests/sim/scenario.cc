@@ -13,8 +13,7 @@ namespace {
 /// block, in an order of its own.
 class Generator {
  public:
-  Generator(std::uint64_t seed, const ScenarioOptions& options)
-      : options_(options), random_(seed) {
+  Generator(std::uint64_t seed, const ScenarioOptions& options) : options_(options), random_(seed) {
     scenario_.seed = seed;
     scenario_.ranks = random_.between(options.ranks_min, options.ranks_max);
     scenario_.radix = random_.between(1, 4);
@@ -104,7 +103,8 @@ class Generator {
     wish.request.process_set = static_cast<std::uint32_t>(plan.process_set);
     wish.request.name = "plan" + std::to_string(plans_.size());
     for (int i = 0; i < plan.parameters; ++i) {
-      wish.request.tensors.push_back({"p" + std::to_string(i), {random_.between(1, 300)},
+      wish.request.tensors.push_back({"p" + std::to_string(i),
+                                      {random_.between(1, 300)},
                                       random_.chance(80) ? DType::f32 : DType::f64});
     }
     wish.plan = static_cast<int>(plans_.size());
@@ -151,9 +151,14 @@ class Generator {
       case 0:
         if (!request.tensors.empty()) request.tensors[0].dtype = DType::i64;
         break;
-      case 1: request.reduce_op = ReduceOp::max; break;
-      case 2: request.prescale = 0.5; break;
-      default: request.device = Device::cuda;
+      case 1:
+        request.reduce_op = ReduceOp::max;
+        break;
+      case 2:
+        request.prescale = 0.5;
+        break;
+      default:
+        request.device = Device::cuda;
     }
     request.postscale = 2.0;
   }
@@ -170,8 +175,8 @@ class Generator {
       Operation& info = scenario_.operations[static_cast<std::size_t>(operation)];
       info.may_meet_join = meets_join;
       info.mismatch = options_.mismatches && !meets_join && ranks.size() > 1 && random_.chance(10);
-      const int spoiler = ranks[static_cast<std::size_t>(
-          random_.between(0, static_cast<int>(ranks.size()) - 1))];
+      const int spoiler =
+          ranks[static_cast<std::size_t>(random_.between(0, static_cast<int>(ranks.size()) - 1))];
       for (const int rank : ranks) {
         Wish wish;
         wish.request = request;

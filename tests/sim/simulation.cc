@@ -165,9 +165,8 @@ class Simulation {
     }
     std::int64_t& arrival = arrivals_[{from, to}];  // messages of a link keep their order
     arrival = std::max(arrival, now_ + random_.between(1, scenario_.delay_max));
-    events_.push({arrival, order_++, [this, from, to, bytes = std::move(bytes)] {
-                    deliver(from, to, bytes);
-                  }});
+    events_.push({arrival, order_++,
+                  [this, from, to, bytes = std::move(bytes)] { deliver(from, to, bytes); }});
   }
 
   void deliver(int from, int to, const protocol::Bytes& bytes) {

@@ -18,12 +18,12 @@
 namespace ringleader::sim {
 
 struct Report {
-  std::string failure;            ///< empty if all invariants held
+  std::string failure;  ///< empty if all invariants held
   std::int64_t events = 0;
   std::int64_t virtual_time = 0;
   std::uint64_t messages = 0;
   std::uint64_t launches = 0;
-  std::uint64_t replayed = 0;     ///< launches without negotiation
+  std::uint64_t replayed = 0;  ///< launches without negotiation
 };
 
 Report run(const Scenario& scenario);

@@ -1,80 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench_runner.h"
 
+#include <ringleader/collectives/mpi/datatypes.h>
 #include <ringleader/ringleader.h>
-
-#define OMPI_SKIP_MPICXX 1
-#define MPICH_SKIP_MPICXX 1
-#include <mpi.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <functional>
+#include <limits>
 
 namespace ringleader::benchmarks {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-MPI_Datatype mpi_type(DType dtype) {
-  switch (dtype) {
-    case DType::u8:
-      return MPI_UINT8_T;
-    case DType::i8:
-      return MPI_INT8_T;
-    case DType::i16:
-      return MPI_INT16_T;
-    case DType::i32:
-      return MPI_INT32_T;
-    case DType::i64:
-      return MPI_INT64_T;
-    case DType::f32:
-      return MPI_FLOAT;
-    case DType::f64:
-      return MPI_DOUBLE;
-    default:
-      return MPI_DATATYPE_NULL;
-  }
-}
-
-MPI_Op mpi_op(ReduceOp op) {
-  switch (op) {
-    case ReduceOp::min:
-      return MPI_MIN;
-    case ReduceOp::max:
-      return MPI_MAX;
-    case ReduceOp::product:
-      return MPI_PROD;
-    default:
-      return MPI_SUM;
-  }
-}
-
-/// Calls visit(T()) with the C++ type of `dtype`.
-template <typename Visit>
-void with_type(DType dtype, Visit visit) {
-  switch (dtype) {
-    case DType::u8:
-      return visit(std::uint8_t());
-    case DType::i8:
-      return visit(std::int8_t());
-    case DType::i16:
-      return visit(std::int16_t());
-    case DType::i32:
-      return visit(std::int32_t());
-    case DType::i64:
-      return visit(std::int64_t());
-    case DType::f16:
-      return visit(Float16());
-    case DType::bf16:
-      return visit(BFloat16());
-    case DType::f32:
-      return visit(float());
-    case DType::f64:
-      return visit(double());
-  }
-}
 
 /// Small numbers whose sums and products are exact in every element type.
 int element(int rank, std::int64_t index, ReduceOp op) {
@@ -150,9 +89,12 @@ Row run_size(const BenchOptions& options, std::int64_t bytes, bool in_place) {
   const std::function<void()> ours = [&] { allreduce("bench", in, out, options.op); };
   const std::function<void()> raw = [&] {
     MPI_Allreduce(in_place ? MPI_IN_PLACE : input.data(), result, static_cast<int>(count),
-                  mpi_type(options.dtype), mpi_op(options.op), MPI_COMM_WORLD);
+                  mpi::datatype_of(options.dtype), mpi::op_of(options.op), MPI_COMM_WORLD);
   };
-  const bool baseline = options.baseline == "mpi" && mpi_type(options.dtype) != MPI_DATATYPE_NULL;
+  // MPI has no 16-bit floats, and its count is an int.
+  const bool half = options.dtype == DType::f16 || options.dtype == DType::bf16;
+  const bool baseline =
+      options.baseline == "mpi" && !half && count <= std::numeric_limits<int>::max();
 
   Row row;
   row.placement = in_place ? "inplace" : "outofplace";

@@ -77,4 +77,29 @@ constexpr DType dtype_of() {
   }
 }
 
+/// Calls visit(T()) with the C++ type of a DType and returns what it returns.
+template <typename Visit>
+decltype(auto) with_type(DType dtype, Visit visit) {
+  switch (dtype) {
+    case DType::u8:
+      return visit(std::uint8_t());
+    case DType::i8:
+      return visit(std::int8_t());
+    case DType::i16:
+      return visit(std::int16_t());
+    case DType::i32:
+      return visit(std::int32_t());
+    case DType::i64:
+      return visit(std::int64_t());
+    case DType::f16:
+      return visit(Float16());
+    case DType::bf16:
+      return visit(BFloat16());
+    case DType::f32:
+      return visit(float());
+    default:
+      return visit(double());
+  }
+}
+
 }  // namespace ringleader

@@ -2,6 +2,7 @@
 #include <ringleader/ops/collectives.h>
 
 #include <ringleader/core/runtime/runtime.h>
+#include <ringleader/ops/arguments.h>
 #include <ringleader/ops/current_session.h>
 
 #include <fmt/core.h>
@@ -14,62 +15,6 @@
 
 namespace ringleader {
 namespace {
-
-constexpr std::size_t kNameBytesMax = 4096;
-constexpr std::size_t kDimensionsMax = 32;
-
-/// Refuses arguments that are wrong on this rank alone.
-[[noreturn]] void refuse(const protocol::Request& request, std::string_view why) {
-  throw Error(Status(Code::invalid_argument, fmt::format("{}: {}", describe(request), why)));
-}
-
-void check_name(const protocol::Request& request) {
-  if (request.name.empty()) refuse(request, "the name is empty");
-  if (request.name.size() > kNameBytesMax) refuse(request, "the name is longer than 4096 bytes");
-  if (request.name.rfind(kReservedPrefix, 0) == 0) {
-    refuse(request,
-           fmt::format("names that begin with '{}' are the library's own", kReservedPrefix));
-  }
-}
-
-void check_tensor(const protocol::Request& request, const ConstTensorView& tensor) {
-  if (tensor.device() != Device::host) {
-    throw Error(Status(Code::unsupported,
-                       describe(request) + ": this build has no backend for device memory"));
-  }
-  if (tensor.shape().size() > kDimensionsMax) refuse(request, "more than 32 dimensions");
-  // The product must not overflow, nor must the number of bytes.
-  std::int64_t room =
-      std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(size_of(tensor.dtype()));
-  for (const std::int64_t extent : tensor.shape()) {
-    if (extent < 0) refuse(request, "negative extent in " + to_string(tensor.shape()));
-    room /= std::max<std::int64_t>(extent, 1);
-  }
-  if (room == 0) refuse(request, "too many elements in " + to_string(tensor.shape()));
-  if (tensor.data() == nullptr && tensor.count() > 0) refuse(request, "the tensor has no memory");
-}
-
-void check_pair(const protocol::Request& request, const ConstTensorView& input,
-                const TensorView& output) {
-  check_tensor(request, input);
-  check_tensor(request, output);
-  if (input.shape() != output.shape() || input.dtype() != output.dtype()) {
-    refuse(request, fmt::format("the output is {} {}, the input {} {}", name_of(output.dtype()),
-                                to_string(output.shape()), name_of(input.dtype()),
-                                to_string(input.shape())));
-  }
-  const auto* a = static_cast<const std::byte*>(input.data());
-  const auto* b = static_cast<const std::byte*>(output.data());
-  const std::less<> before;
-  if (a != b && before(a, b + output.bytes()) && before(b, a + input.bytes())) {
-    refuse(request, "input and output overlap without being the same");
-  }
-}
-
-void check_rows(const protocol::Request& request, const ConstTensorView& input) {
-  check_tensor(request, input);
-  if (input.shape().empty()) refuse(request, "a scalar has no first dimension");
-}
 
 protocol::Request make_request(Op op, std::string_view name, const ProcessSet& process_set) {
   protocol::Request request;

@@ -25,31 +25,6 @@ struct WideOf {
 template <typename T>
 using Wide = typename WideOf<T>::type;
 
-/// Calls visit(T()) with the C++ type of `dtype`.
-template <typename Visit>
-void with_type(DType dtype, Visit visit) {
-  switch (dtype) {
-    case DType::u8:
-      return visit(std::uint8_t());
-    case DType::i8:
-      return visit(std::int8_t());
-    case DType::i16:
-      return visit(std::int16_t());
-    case DType::i32:
-      return visit(std::int32_t());
-    case DType::i64:
-      return visit(std::int64_t());
-    case DType::f16:
-      return visit(Float16());
-    case DType::bf16:
-      return visit(BFloat16());
-    case DType::f32:
-      return visit(float());
-    case DType::f64:
-      return visit(double());
-  }
-}
-
 /// Calls visit(f) with f(a, b) = a op b. Integer sums and products wrap around.
 template <typename Acc, typename Visit>
 void with_op(ReduceOp op, Visit visit) {

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <map>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <utility>
@@ -17,8 +16,8 @@ namespace {
 
 /// Ranks that share a node share its cores; more threads than cores would only wait for each other.
 void limit_threads() {
-  if (std::getenv("OMP_NUM_THREADS") != nullptr) return;
-  omp_set_num_threads(std::max(1, omp_get_num_procs() / ringleader::local_size()));
+  const int share = std::max(1, omp_get_num_procs() / ringleader::local_size());
+  omp_set_num_threads(std::min(share, omp_get_max_threads()));
 }
 
 /// Softmax and cross entropy of one image. Writes the gradient of the loss divided by the number

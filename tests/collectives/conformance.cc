@@ -2,14 +2,13 @@
 #include "conformance.h"
 
 #include "elements.h"
+#include "reference.h"
 
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <thread>
-#include <tuple>
 #include <utility>
 
 namespace ringleader::test {
@@ -19,67 +18,6 @@ constexpr DType kDTypes[] = {DType::u8,  DType::i8,   DType::i16, DType::i32, DT
                              DType::f16, DType::bf16, DType::f32, DType::f64};
 constexpr ReduceOp kReduceOps[] = {ReduceOp::sum, ReduceOp::average, ReduceOp::min, ReduceOp::max,
                                    ReduceOp::product};
-constexpr std::int64_t kMebi = 1 << 20;
-
-/// The reference: element by element, in f64, rank after rank.
-double reduce(int size, std::int64_t index, ReduceOp op, double prescale, bool integer) {
-  const auto value = [&](int rank) {
-    const double scaled = element(rank, index, op) * prescale;
-    return integer ? std::trunc(scaled) : scaled;
-  };
-  double total = value(0);
-  for (int rank = 1; rank < size; ++rank) {
-    const double next = value(rank);
-    switch (op) {
-      case ReduceOp::sum:
-      case ReduceOp::average:
-        total += next;
-        break;
-      case ReduceOp::min:
-        total = std::min(total, next);
-        break;
-      case ReduceOp::max:
-        total = std::max(total, next);
-        break;
-      case ReduceOp::product:
-        total *= next;
-    }
-  }
-  if (op != ReduceOp::average) return total;
-  return integer ? std::trunc(total / size) : total / size;
-}
-
-/// The whole result of a reduction. Unscaled ones are kept, as the same are asked for again and
-/// again with other element types.
-std::vector<double> reduced(int size, std::int64_t begin, std::int64_t end, ReduceOp op,
-                            double prescale, bool integer) {
-  const auto compute = [&](std::int64_t first, std::int64_t last) {
-    std::vector<double> values;
-    for (std::int64_t i = first; i < last; ++i) {
-      values.push_back(reduce(size, i, op, prescale, integer));
-    }
-    return values;
-  };
-  if (prescale != 1.0 || end > kMebi) return compute(begin, end);
-  static thread_local std::map<std::tuple<int, ReduceOp, bool>, std::vector<double>> kept;
-  std::vector<double>& whole = kept[{size, op, integer}];
-  if (whole.empty()) whole = compute(0, kMebi);
-  return {whole.begin() + begin, whole.begin() + end};
-}
-
-double finished(double value, double postscale, bool integer) {
-  const double scaled = value * postscale;
-  return integer ? std::trunc(scaled) : scaled;
-}
-
-std::vector<double> elements(int rank, std::int64_t begin, std::int64_t end, ReduceOp op) {
-  static thread_local std::map<std::pair<int, bool>, std::vector<double>> kept;
-  std::vector<double>& whole = kept[{rank, op == ReduceOp::product}];
-  for (auto i = static_cast<std::int64_t>(whole.size()); i < end; ++i) {
-    whole.push_back(element(rank, i, op));
-  }
-  return {whole.begin() + begin, whole.begin() + end};
-}
 
 }  // namespace
 

@@ -18,35 +18,10 @@ inline double element(int rank, std::int64_t index, ReduceOp op) {
   return static_cast<double>((index * 7 + rank * 5 + index / 11) % 11);
 }
 
-/// Calls visit(T()) with the C++ type of `dtype`.
-template <typename Visit>
-void with_element_type(DType dtype, Visit visit) {
-  switch (dtype) {
-    case DType::u8:
-      return visit(std::uint8_t());
-    case DType::i8:
-      return visit(std::int8_t());
-    case DType::i16:
-      return visit(std::int16_t());
-    case DType::i32:
-      return visit(std::int32_t());
-    case DType::i64:
-      return visit(std::int64_t());
-    case DType::f16:
-      return visit(Float16());
-    case DType::bf16:
-      return visit(BFloat16());
-    case DType::f32:
-      return visit(float());
-    case DType::f64:
-      return visit(double());
-  }
-}
-
 /// `values` as elements of `dtype`: rounded for floats, truncated for integers.
 inline std::vector<std::byte> encode(const std::vector<double>& values, DType dtype) {
   std::vector<std::byte> bytes(values.size() * size_of(dtype));
-  with_element_type(dtype, [&](auto zero) {
+  with_type(dtype, [&](auto zero) {
     using T = decltype(zero);
     T* out = reinterpret_cast<T*>(bytes.data());
     for (std::size_t i = 0; i < values.size(); ++i) {
@@ -62,7 +37,7 @@ inline std::vector<std::byte> encode(const std::vector<double>& values, DType dt
 
 inline std::vector<double> decode(const std::vector<std::byte>& bytes, DType dtype) {
   std::vector<double> values(bytes.size() / size_of(dtype));
-  with_element_type(dtype, [&](auto zero) {
+  with_type(dtype, [&](auto zero) {
     using T = decltype(zero);
     const T* in = reinterpret_cast<const T*>(bytes.data());
     for (std::size_t i = 0; i < values.size(); ++i) {

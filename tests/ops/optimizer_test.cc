@@ -2,6 +2,7 @@
 //
 // DistributedOptimizer on 1 to 4 ranks under mpirun.
 #include "../support/catch.h"
+#include "outcome.h"
 
 #include <ringleader/ringleader.h>
 
@@ -10,6 +11,7 @@
 #include <vector>
 
 using namespace ringleader;
+using ringleader::test::outcome_of;
 
 namespace {
 
@@ -34,16 +36,6 @@ struct Sgd {
 };
 
 float mean_of_ranks() { return static_cast<float>(size() - 1) / 2; }
-
-template <typename Run>
-Status outcome_of(Run run) {
-  try {
-    run();
-  } catch (const Error& error) {
-    return error.status();
-  }
-  return Status();
-}
 
 }  // namespace
 

@@ -60,6 +60,7 @@ int main(int argc, char** argv) {
     result = run(options);
   } catch (const Error& error) {
     if (world_rank == 0) std::fprintf(stderr, "allreduce_bench: %s\n", error.what());
+    result = error.code() == Code::invalid_argument ? 2 : 1;
   }
   MPI_Finalize();
   return result;

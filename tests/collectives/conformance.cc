@@ -53,7 +53,7 @@ void Conformance::run() {
 void Conformance::run_counts(Case c) {
   const std::int64_t size = group_->size();
   for (const std::int64_t count :
-       {std::int64_t{0}, std::int64_t{1}, size - 1, size, size + 1, std::int64_t{10007}, kMebi}) {
+       {std::int64_t{0}, std::int64_t{1}, size - 1, size, size + 1, std::int64_t{10007}, kLargestCount}) {
     c.count = count;
     for (const bool in_place : {false, true}) {
       c.in_place = in_place;

@@ -15,7 +15,12 @@
 
 namespace ringleader::test {
 
-constexpr std::int64_t kMebi = 1 << 20;
+/// The largest count of the suite: 1 Mi, and less where a sanitizer makes every access slow.
+#ifdef RINGLEADER_SANITIZED
+constexpr std::int64_t kLargestCount = 1 << 16;
+#else
+constexpr std::int64_t kLargestCount = 1 << 20;
+#endif
 
 /// The reference: element by element, in f64, rank after rank.
 inline double reduce(int size, std::int64_t index, ReduceOp op, double prescale, bool integer) {
@@ -56,10 +61,10 @@ inline std::vector<double> reduced(int size, std::int64_t begin, std::int64_t en
     }
     return values;
   };
-  if (prescale != 1.0 || end > kMebi) return compute(begin, end);
+  if (prescale != 1.0 || end > kLargestCount) return compute(begin, end);
   static thread_local std::map<std::tuple<int, ReduceOp, bool>, std::vector<double>> kept;
   std::vector<double>& whole = kept[{size, op, integer}];
-  if (whole.empty()) whole = compute(0, kMebi);
+  if (whole.empty()) whole = compute(0, kLargestCount);
   return {whole.begin() + begin, whole.begin() + end};
 }
 

@@ -38,7 +38,8 @@ TEST_CASE("the invariants hold for 1,000 seeds of small and 20 of large worlds")
   Totals totals;
   run_seeds(10'000, 11'000, {}, totals);
   ScenarioOptions large;
-  large.ranks_min = large.ranks_max = 64;
+  large.ranks_min = 64;
+  large.ranks_max = 64;
   run_seeds(0, 20, large, totals);
 }
 

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# ringleader_python_test(NAME SCRIPT <file> TIMEOUT <seconds> [ARGUMENTS ...])
+#
+# A test written in Python, with the build's facts in its environment (see harness.py). It is skipped
+# visibly when the script ends with 77. It runs alone, because it starts ranks or builds.
+find_program(RINGLEADER_PYTHON python3 HINTS /usr/bin)
+mark_as_advanced(RINGLEADER_PYTHON)
+
+function(ringleader_python_test name)
+  cmake_parse_arguments(T "" "SCRIPT;TIMEOUT" "ARGUMENTS" ${ARGN})
+  add_test(NAME ${name}
+           COMMAND ${RINGLEADER_PYTHON} -B ${CMAKE_CURRENT_SOURCE_DIR}/${T_SCRIPT} ${T_ARGUMENTS})
+  set(environment
+    "PYTHONUNBUFFERED=1"
+    "PYTHONPATH=${PROJECT_SOURCE_DIR}/tests/programs"
+    "RINGLEADER_SOURCE_DIR=${PROJECT_SOURCE_DIR}"
+    "RINGLEADER_BUILD_DIR=${PROJECT_BINARY_DIR}"
+    "RINGLEADER_COMPILER=${CMAKE_CXX_COMPILER}"
+    "RINGLEADER_SANITIZE=${RINGLEADER_SANITIZE}"
+    ${RINGLEADER_TEST_ENVIRONMENT})
+  if(RINGLEADER_WITH_MPI)
+    list(APPEND environment "RINGLEADER_MPIRUN=${MPIEXEC_EXECUTABLE}"
+                            "RINGLEADER_MPI_COMPILER=${MPI_CXX_COMPILER}")
+  endif()
+  set_tests_properties(${name} PROPERTIES ENVIRONMENT "${environment}" TIMEOUT ${T_TIMEOUT}
+                       SKIP_RETURN_CODE 77 RUN_SERIAL ON)
+endfunction()

@@ -14,6 +14,11 @@ constexpr int kMessagesPerPoll = 64;
 }  // namespace
 
 Status MpiControlPlane::send(int to, std::vector<std::byte> bytes) {
+  if (bytes.size() > kControlMessageBytesMax) {
+    return Status(Code::transport, fmt::format("a control message of {} bytes is too large; "
+                                               "register fewer or shorter names at a time",
+                                               bytes.size()));
+  }
   Sending& sending = sending_.emplace_back();
   sending.bytes = std::move(bytes);
   RL_MPI_RETURN_IF_ERROR(MPI_Isend(sending.bytes.data(), static_cast<int>(sending.bytes.size()),

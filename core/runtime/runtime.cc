@@ -21,8 +21,9 @@ constexpr microseconds kForever = std::chrono::hours(1);
 /// A waiter that does not drive looks this often whether the driver has left.
 constexpr microseconds kFollowerRest{200};
 
-/// How long shutdown() waits for batches in flight on other ranks' part before it gives up.
-constexpr std::chrono::seconds kShutdownTimeout{10};
+/// shutdown() gives the other ranks up when nothing at all has happened for so long. Their
+/// background threads answer in milliseconds; the rest is for a large batch still in flight.
+constexpr std::chrono::seconds kShutdownTimeout{60};
 
 }  // namespace
 
@@ -139,6 +140,7 @@ bool Runtime::iterate() {
     progress = true;
     pump();
   }
+  if (progress) ++productive_rounds_;
   if (node_.stopped()) {
     drained_ =
         node_.drained() && operations_.empty() && executor_.idle() && control_plane_->sent_all();
@@ -246,9 +248,17 @@ void Runtime::shutdown() {
     if (shutdown_requested_) return;
     shutdown_requested_ = true;
     node_.request_shutdown();
+    ++productive_rounds_;
   }
-  const auto deadline = std::chrono::steady_clock::now() + kShutdownTimeout;
-  drive([this, deadline] { return drained_ || std::chrono::steady_clock::now() > deadline; });
+  std::uint64_t rounds = 0;
+  auto deadline = std::chrono::steady_clock::now();
+  drive([&] {
+    const auto now = std::chrono::steady_clock::now();
+    const std::uint64_t productive = productive_rounds_;
+    if (productive != std::exchange(rounds, productive)) deadline = now + kShutdownTimeout;
+    // Ranks without a background thread answer when their programs next wait.
+    return drained_ || (options_.background_thread && now > deadline);
+  });
   const std::lock_guard loop(loop_mutex_);
   if (!drained_) fail(Status(Code::rank_lost, "other ranks did not answer a shutdown"));
   {

@@ -207,9 +207,8 @@ def check_house(source):
             yield number, f"{os.path.dirname(source.path)} may not include <{spelled}>"
         elif source.is_under("ops") and header.startswith(tuple(OPS_NEVER)):
             yield number, f"ops may not include <{spelled}>"
-        elif (source.path.startswith(("examples/", "benchmarks/")) and
-              header not in source.public_headers):
-            yield number, f"examples and benchmarks may not include <{spelled}>: it is not public"
+        elif source.path.startswith("examples/") and header not in source.public_headers:
+            yield number, f"examples may not include <{spelled}>: it is not public"
 
 
 def check_relative_includes(source):

@@ -2,7 +2,7 @@
 //
 // train_mnist: trains a small convolutional network on MNIST or Fashion-MNIST.
 //
-//   $ mpirun -n 2 build/bin/train_mnist --epochs 3
+//   $ mpirun -n 2 build/release/examples/train_mnist --epochs 3
 //   2 ranks on cpu, Fashion-MNIST, 60000 training and 10000 test images
 //   epoch 1/3: loss 0.6564, test accuracy 86.13 %, 19893 images/s, 3.2 s
 //   ...

@@ -52,8 +52,9 @@ void Conformance::run() {
 
 void Conformance::run_counts(Case c) {
   const std::int64_t size = group_->size();
+  constexpr std::int64_t kPrime = 10007;
   for (const std::int64_t count :
-       {std::int64_t{0}, std::int64_t{1}, size - 1, size, size + 1, std::int64_t{10007}, kLargestCount}) {
+       {std::int64_t{0}, std::int64_t{1}, size - 1, size, size + 1, kPrime, kLargestCount}) {
     c.count = count;
     for (const bool in_place : {false, true}) {
       c.in_place = in_place;

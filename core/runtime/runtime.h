@@ -116,8 +116,8 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   bool stop_ = false;
   bool closed_ = false;  ///< nobody works on the mailbox any more
 
-  std::atomic<int> drivers_{0};       ///< threads in drive()
-  std::atomic<int> sleepers_{0};      ///< those of them that wait for `completed_`
+  std::atomic<int> drivers_{0};   ///< threads in drive()
+  std::atomic<int> sleepers_{0};  ///< those of them that wait for `completed_`
   std::atomic<std::uint64_t> productive_rounds_{0};
   std::atomic<bool> drained_{false};  ///< the node has stopped and nothing is left to do or to send
   std::atomic<bool> mailbox_filled_{false};  ///< a hint, so that an empty mailbox costs no lock

@@ -29,7 +29,7 @@ SKIPPED = 77  # ctest's SKIP_RETURN_CODE
 
 # mpirun itself prints blocks between lines of dashes, and lines that begin with [host:pid].
 DASHES = re.compile(r"-{60,}$")
-OTHERS_LINE = re.compile(r"\[[\w.-]+[:\]]|hwloc|\d+ more process|$")
+OTHERS_LINE = re.compile(r"\[[\w./-]+[:\]]|hwloc|\d+ more process|$")
 
 
 class Run:
@@ -37,7 +37,7 @@ class Run:
 
     def __init__(self, exit_code, out, err, seconds):
         self.exit_code = exit_code
-        self.out = out.splitlines()
+        self.out = own_lines(out)
         self.err = own_lines(err)
         self.seconds = seconds
         self.text = f"exit code {exit_code} after {seconds:.1f} s\n{out}\n{err}"

@@ -196,6 +196,7 @@ DType wide_type(const ReduceSpec& spec) {
 }
 
 void convert(DType from, const void* source, DType to, void* out, std::int64_t count) {
+  if (count == 0) return;  // then there may be no memory at all
   if (from == to) {
     std::memmove(out, source, static_cast<std::size_t>(count) * size_of(from));
     return;

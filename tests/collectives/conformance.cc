@@ -19,6 +19,15 @@ constexpr DType kDTypes[] = {DType::u8,  DType::i8,   DType::i16, DType::i32, DT
 constexpr ReduceOp kReduceOps[] = {ReduceOp::sum, ReduceOp::average, ReduceOp::min, ReduceOp::max,
                                    ReduceOp::product};
 
+/// The case's tensors, one after another in `input` and `output`.
+void add_tensors(Batch& batch, int tensors, std::int64_t count, std::byte* input,
+                 std::byte* output) {
+  const std::size_t bytes = static_cast<std::size_t>(count) * size_of(batch.dtype);
+  for (std::size_t t = 0; t < static_cast<std::size_t>(tensors); ++t) {
+    batch.tensors.push_back({input + t * bytes, output + t * bytes, count});
+  }
+}
+
 }  // namespace
 
 void Conformance::run() {
@@ -139,11 +148,7 @@ void Conformance::check_reduction(const Case& c) {
   const std::vector<std::byte> original = input;
   std::vector<std::byte> output(input.size());
   Batch batch = batch_of(c);
-  const std::size_t bytes = static_cast<std::size_t>(c.count) * size_of(c.dtype);
-  for (std::size_t t = 0; t < static_cast<std::size_t>(c.tensors); ++t) {
-    std::byte* in = input.data() + t * bytes;
-    batch.tensors.push_back({in, c.in_place ? in : output.data() + t * bytes, c.count});
-  }
+  add_tensors(batch, c.tensors, c.count, input.data(), c.in_place ? input.data() : output.data());
   if (!execute(batch)) return;
   const bool integer = !is_floating_point(c.dtype);
   std::vector<double> expected =
@@ -158,11 +163,7 @@ void Conformance::check_broadcast(const Case& c) {
   std::vector<std::byte> input = encode(elements(group_->rank, 0, total, ReduceOp::sum), c.dtype);
   std::vector<std::byte> output(input.size());
   Batch batch = batch_of(c);
-  const std::size_t bytes = static_cast<std::size_t>(c.count) * size_of(c.dtype);
-  for (std::size_t t = 0; t < static_cast<std::size_t>(c.tensors); ++t) {
-    std::byte* in = input.data() + t * bytes;
-    batch.tensors.push_back({in, c.in_place ? in : output.data() + t * bytes, c.count});
-  }
+  add_tensors(batch, c.tensors, c.count, input.data(), c.in_place ? input.data() : output.data());
   if (!execute(batch)) return;
   expect(c, c.in_place ? input : output, elements(c.root, 0, total, ReduceOp::sum));
 }

@@ -68,9 +68,9 @@ constexpr DType dtype_of() {
   } else {
     static_assert(std::is_integral_v<U> || std::is_same_v<U, std::byte>,
                   "ringleader has no element type for this C++ type");
-    constexpr bool is_signed = std::is_signed_v<U>;
-    static_assert(sizeof(U) == 1 || is_signed, "unsigned integers are supported in 8 bits only");
-    if constexpr (sizeof(U) == 1) return is_signed ? DType::i8 : DType::u8;
+    constexpr bool kIsSigned = std::is_signed_v<U>;
+    static_assert(sizeof(U) == 1 || kIsSigned, "unsigned integers are supported in 8 bits only");
+    if constexpr (sizeof(U) == 1) return kIsSigned ? DType::i8 : DType::u8;
     if constexpr (sizeof(U) == 2) return DType::i16;
     if constexpr (sizeof(U) == 4) return DType::i32;
     return DType::i64;

@@ -28,6 +28,14 @@ void add_tensors(Batch& batch, int tensors, std::int64_t count, std::byte* input
   }
 }
 
+std::vector<double> expected_reduction(const Conformance::Case& c, int size, std::int64_t begin,
+                                       std::int64_t end) {
+  const bool integer = !is_floating_point(c.dtype);
+  std::vector<double> values = reduced(size, begin, end, c.reduce_op, c.prescale, integer);
+  for (double& value : values) value = finished(value, c.postscale, integer);
+  return values;
+}
+
 }  // namespace
 
 void Conformance::run() {
@@ -150,11 +158,7 @@ void Conformance::check_reduction(const Case& c) {
   Batch batch = batch_of(c);
   add_tensors(batch, c.tensors, c.count, input.data(), c.in_place ? input.data() : output.data());
   if (!execute(batch)) return;
-  const bool integer = !is_floating_point(c.dtype);
-  std::vector<double> expected =
-      reduced(group_->size(), 0, total, c.reduce_op, c.prescale, integer);
-  for (double& value : expected) value = finished(value, c.postscale, integer);
-  expect(c, c.in_place ? input : output, expected);
+  expect(c, c.in_place ? input : output, expected_reduction(c, group_->size(), 0, total));
   if (!c.in_place && input != original) fail(c, "the input was changed");
 }
 
@@ -202,11 +206,7 @@ void Conformance::check_reduce_scatter(const Case& c) {
   batch.tensors = {{input.data(), c.in_place ? own : output.data(), c.count}};
   if (!execute(batch)) return;
   if (c.in_place) output.assign(own, own + own_bytes);
-  const bool integer = !is_floating_point(c.dtype);
-  std::vector<double> expected =
-      reduced(group_->size(), begin, end, c.reduce_op, c.prescale, integer);
-  for (double& value : expected) value = finished(value, c.postscale, integer);
-  expect(c, output, expected);
+  expect(c, output, expected_reduction(c, group_->size(), begin, end));
 }
 
 /// Rank r sends (count + r + 2 to) % (count + 3) elements to rank `to`.
@@ -266,11 +266,7 @@ void Conformance::check_fused_at_once() {
   }
   for (int i = 0; i < kBatches; ++i) {
     c.count = 1 + 5000 * i;
-    std::vector<double> expected;
-    for (std::int64_t k = 0; k < c.count; ++k) {
-      expected.push_back(reduce(group_->size(), k, c.reduce_op, 1.0, false));
-    }
-    expect(c, data[static_cast<std::size_t>(i)], expected);
+    expect(c, data[static_cast<std::size_t>(i)], expected_reduction(c, group_->size(), 0, c.count));
   }
 }
 

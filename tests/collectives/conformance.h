@@ -36,18 +36,6 @@ class Conformance {
   int cases() const { return cases_; }
 
  private:
-  struct Case {
-    Op op = Op::allreduce;
-    DType dtype = DType::f32;
-    ReduceOp reduce_op = ReduceOp::sum;
-    std::int64_t count = 0;
-    bool in_place = false;
-    double prescale = 1.0;
-    double postscale = 1.0;
-    int root = 0;
-    int tensors = 1;  ///< fused: `count` elements each
-  };
-
   void run_counts(Case c);
   void check(const Case& c);
   void check_reduction(const Case& c);

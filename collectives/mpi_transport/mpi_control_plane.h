@@ -6,6 +6,7 @@
 #include <ringleader/collectives/mpi_transport/communicator.h>
 #include <ringleader/core/runtime/control_plane.h>
 
+#include <functional>
 #include <list>
 #include <utility>
 #include <vector>
@@ -19,6 +20,7 @@ class MpiControlPlane : public ControlPlane {
   Status send(int to, std::vector<std::byte> bytes) override;
   Status poll(std::vector<ReceivedMessage>& received) override;
   bool sent_all() override { return sending_.empty(); }
+  bool set_waker(std::function<void()>) override { return false; }  // MPI has no such call
 
  private:
   struct Sending {

@@ -36,7 +36,7 @@ class ControlPlane {
 
   /// True if an arrival calls the waker, so that an idle runtime need not look. The waker may be
   /// called by any thread.
-  virtual bool set_waker(std::function<void()> /*waker*/) { return false; }
+  virtual bool set_waker(std::function<void()> waker) = 0;
 };
 
 }  // namespace ringleader

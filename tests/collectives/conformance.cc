@@ -28,7 +28,7 @@ void add_tensors(Batch& batch, int tensors, std::int64_t count, std::byte* input
   }
 }
 
-std::vector<double> expected_reduction(const Conformance::Case& c, int size, std::int64_t begin,
+std::vector<double> expected_reduction(const Case& c, int size, std::int64_t begin,
                                        std::int64_t end) {
   const bool integer = !is_floating_point(c.dtype);
   std::vector<double> values = reduced(size, begin, end, c.reduce_op, c.prescale, integer);

@@ -21,6 +21,18 @@
 
 namespace ringleader::test {
 
+struct Case {
+  Op op = Op::allreduce;
+  DType dtype = DType::f32;
+  ReduceOp reduce_op = ReduceOp::sum;
+  std::int64_t count = 0;
+  bool in_place = false;
+  double prescale = 1.0;
+  double postscale = 1.0;
+  int root = 0;
+  int tensors = 1;  ///< fused: `count` elements each
+};
+
 class Conformance {
  public:
   Conformance(Backend& backend, std::shared_ptr<const Group> group, Watchdog& watchdog)

@@ -36,6 +36,20 @@ struct Config {
   /// without thread support; then only waiting makes progress.
   bool background_thread = true;
 
+  /// Seconds after which it is looked into why all of this rank's threads wait; if no rank can go
+  /// on, the operations that wait end with Code::stalled. 0: not looked into.
+  double blocked_grace_s = 1.0;
+
+  /// Seconds that an operation may wait before a warning says for whom; 0: no warning.
+  double stall_warning_s = 10.0;
+
+  /// Seconds that an operation may wait before every rank fails with Code::rank_lost; 0: for ever.
+  double stall_abort_s = 300.0;
+
+  /// Folder to which each rank writes its last operations when the job fails, on a fatal signal,
+  /// and on SIGUSR2. Empty: nothing is written and no signal handler is installed.
+  std::string flight_dir;
+
   LogLevel log_level = LogLevel::warning;
 };
 

@@ -21,6 +21,8 @@ const char* name_of(Code code) {
       return "shutdown";
     case Code::rank_lost:
       return "rank_lost";
+    case Code::stalled:
+      return "stalled";
     case Code::transport:
       return "transport";
     case Code::bad_message:

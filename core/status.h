@@ -25,7 +25,8 @@ enum class Code : std::uint8_t {
   mismatch,          ///< ranks disagree about an operation; it ran on none of them
   joined,            ///< the operation cannot run while some rank has joined
   shutdown,          ///< some rank shut down before the operation could run
-  rank_lost,         ///< a rank died or can no longer be reached
+  rank_lost,         ///< a rank died, cannot be reached or was waited for too long; all is over
+  stalled,           ///< no rank could go on; what they waited for has ended, the library goes on
   transport,         ///< MPI, NCCL or the operating system reported a failure
   bad_message,       ///< a peer sent bytes that are not a valid message
   unsupported,       ///< no backend can run this operation in this build

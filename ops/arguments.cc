@@ -30,10 +30,6 @@ void check_name(const protocol::Request& request) {
 }
 
 void check_tensor(const protocol::Request& request, const ConstTensorView& tensor) {
-  if (tensor.device() != Device::host) {
-    throw Error(Status(Code::unsupported,
-                       describe(request) + ": this build has no backend for device memory"));
-  }
   if (tensor.shape().size() > kDimensionsMax) refuse(request, "more than 32 dimensions");
   // The product must not overflow, nor must the number of bytes.
   std::int64_t room =

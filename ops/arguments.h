@@ -16,7 +16,7 @@ namespace ringleader {
 /// The name is neither empty, nor too long, nor the library's own.
 void check_name(const protocol::Request& request);
 
-/// The tensor has memory, a sensible shape, and a device that this build can reach.
+/// The tensor has memory and a sensible shape.
 void check_tensor(const protocol::Request& request, const ConstTensorView& tensor);
 
 /// Input and output agree and do not overlap without being the same.

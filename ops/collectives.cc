@@ -40,6 +40,7 @@ protocol::Request make_reduction(Op op, std::string_view name, ReduceOp reduce_o
 }
 
 void add_tensor(protocol::Request& request, const ConstTensorView& tensor) {
+  request.device = tensor.device();  // the ranks must agree; whether a backend can, is seen then
   request.tensors.push_back({"", tensor.shape(), tensor.dtype()});
 }
 
@@ -139,12 +140,14 @@ std::shared_ptr<Operation> describe_unnamed(Op op, const ProcessSet& process_set
   return make_operation(make_request(op, std::string(kReservedPrefix) + name_of(op), process_set));
 }
 
-Handle submit(std::shared_ptr<Operation> operation) {
+Handle submit(std::shared_ptr<Operation> operation, SourceLocation where) {
+  operation->where = where;
   current_runtime("submitting an operation")->post(operation);
   return Handle(std::move(operation));
 }
 
-const Operation& run(const std::shared_ptr<Operation>& operation) {
+const Operation& run(const std::shared_ptr<Operation>& operation, SourceLocation where) {
+  operation->where = where;
   current_runtime("running an operation")->run(operation);
   throw_if_error(operation->status);
   return *operation;
@@ -153,95 +156,104 @@ const Operation& run(const std::shared_ptr<Operation>& operation) {
 }  // namespace
 
 Handle allreduce_async(std::string_view name, const ConstTensorView& input,
-                       const TensorView& output, ReduceOp op, const ReduceOptions& options) {
-  return submit(describe_allreduce(name, input, output, op, options));
+                       const TensorView& output, ReduceOp op, const ReduceOptions& options,
+                       SourceLocation where) {
+  return submit(describe_allreduce(name, input, output, op, options), where);
 }
 
 void allreduce(std::string_view name, const ConstTensorView& input, const TensorView& output,
-               ReduceOp op, const ReduceOptions& options) {
-  run(describe_allreduce(name, input, output, op, options));
+               ReduceOp op, const ReduceOptions& options, SourceLocation where) {
+  run(describe_allreduce(name, input, output, op, options), where);
 }
 
 Handle allreduce_async(std::string_view name, const TensorView& tensor, ReduceOp op,
-                       const ReduceOptions& options) {
-  return submit(describe_allreduce(name, tensor, tensor, op, options));
+                       const ReduceOptions& options, SourceLocation where) {
+  return submit(describe_allreduce(name, tensor, tensor, op, options), where);
 }
 
 void allreduce(std::string_view name, const TensorView& tensor, ReduceOp op,
-               const ReduceOptions& options) {
-  run(describe_allreduce(name, tensor, tensor, op, options));
+               const ReduceOptions& options, SourceLocation where) {
+  run(describe_allreduce(name, tensor, tensor, op, options), where);
 }
 
 Handle grouped_allreduce_async(std::string_view name, const std::vector<TensorView>& tensors,
-                               ReduceOp op, const ReduceOptions& options) {
-  return submit(describe_group(name, tensors, op, options));
+                               ReduceOp op, const ReduceOptions& options, SourceLocation where) {
+  return submit(describe_group(name, tensors, op, options), where);
 }
 
 void grouped_allreduce(std::string_view name, const std::vector<TensorView>& tensors, ReduceOp op,
-                       const ReduceOptions& options) {
-  run(describe_group(name, tensors, op, options));
+                       const ReduceOptions& options, SourceLocation where) {
+  run(describe_group(name, tensors, op, options), where);
 }
 
-Handle allgather_async(std::string_view name, const ConstTensorView& input,
-                       ProcessSet process_set) {
-  return submit(describe_allgather(name, input, process_set));
+Handle allgather_async(std::string_view name, const ConstTensorView& input, ProcessSet process_set,
+                       SourceLocation where) {
+  return submit(describe_allgather(name, input, process_set), where);
 }
 
-Output allgather(std::string_view name, const ConstTensorView& input, ProcessSet process_set) {
-  return run(describe_allgather(name, input, process_set)).output;
+Output allgather(std::string_view name, const ConstTensorView& input, ProcessSet process_set,
+                 SourceLocation where) {
+  return run(describe_allgather(name, input, process_set), where).output;
 }
 
 Handle broadcast_async(std::string_view name, const ConstTensorView& input,
-                       const TensorView& output, int root, ProcessSet process_set) {
-  return submit(describe_broadcast(name, input, output, root, process_set));
+                       const TensorView& output, int root, ProcessSet process_set,
+                       SourceLocation where) {
+  return submit(describe_broadcast(name, input, output, root, process_set), where);
 }
 
 void broadcast(std::string_view name, const ConstTensorView& input, const TensorView& output,
-               int root, ProcessSet process_set) {
-  run(describe_broadcast(name, input, output, root, process_set));
+               int root, ProcessSet process_set, SourceLocation where) {
+  run(describe_broadcast(name, input, output, root, process_set), where);
 }
 
 Handle broadcast_async(std::string_view name, const TensorView& tensor, int root,
-                       ProcessSet process_set) {
-  return submit(describe_broadcast(name, tensor, tensor, root, process_set));
+                       ProcessSet process_set, SourceLocation where) {
+  return submit(describe_broadcast(name, tensor, tensor, root, process_set), where);
 }
 
-void broadcast(std::string_view name, const TensorView& tensor, int root, ProcessSet process_set) {
-  run(describe_broadcast(name, tensor, tensor, root, process_set));
+void broadcast(std::string_view name, const TensorView& tensor, int root, ProcessSet process_set,
+               SourceLocation where) {
+  run(describe_broadcast(name, tensor, tensor, root, process_set), where);
 }
 
 Handle reduce_scatter_async(std::string_view name, const ConstTensorView& input, ReduceOp op,
-                            const ReduceOptions& options) {
-  return submit(with_output(make_reduction(Op::reduce_scatter, name, op, options), input));
+                            const ReduceOptions& options, SourceLocation where) {
+  return submit(with_output(make_reduction(Op::reduce_scatter, name, op, options), input), where);
 }
 
 Output reduce_scatter(std::string_view name, const ConstTensorView& input, ReduceOp op,
-                      const ReduceOptions& options) {
-  return run(with_output(make_reduction(Op::reduce_scatter, name, op, options), input)).output;
+                      const ReduceOptions& options, SourceLocation where) {
+  return run(with_output(make_reduction(Op::reduce_scatter, name, op, options), input), where)
+      .output;
 }
 
 Handle alltoall_async(std::string_view name, const ConstTensorView& input,
-                      const std::vector<std::int64_t>& splits, ProcessSet process_set) {
-  return submit(describe_alltoall(name, input, splits, process_set));
+                      const std::vector<std::int64_t>& splits, ProcessSet process_set,
+                      SourceLocation where) {
+  return submit(describe_alltoall(name, input, splits, process_set), where);
 }
 
 Output alltoall(std::string_view name, const ConstTensorView& input,
-                const std::vector<std::int64_t>& splits, ProcessSet process_set) {
-  return run(describe_alltoall(name, input, splits, process_set)).output;
+                const std::vector<std::int64_t>& splits, ProcessSet process_set,
+                SourceLocation where) {
+  return run(describe_alltoall(name, input, splits, process_set), where).output;
 }
 
-Handle barrier_async(ProcessSet process_set) {
-  return submit(describe_unnamed(Op::barrier, process_set));
+Handle barrier_async(ProcessSet process_set, SourceLocation where) {
+  return submit(describe_unnamed(Op::barrier, process_set), where);
 }
 
-void barrier(ProcessSet process_set) { run(describe_unnamed(Op::barrier, process_set)); }
-
-Handle join_async(ProcessSet process_set) {
-  return submit(describe_unnamed(Op::join, process_set));
+void barrier(ProcessSet process_set, SourceLocation where) {
+  run(describe_unnamed(Op::barrier, process_set), where);
 }
 
-int join(ProcessSet process_set) {
-  return static_cast<int>(run(describe_unnamed(Op::join, process_set)).value);
+Handle join_async(ProcessSet process_set, SourceLocation where) {
+  return submit(describe_unnamed(Op::join, process_set), where);
+}
+
+int join(ProcessSet process_set, SourceLocation where) {
+  return static_cast<int>(run(describe_unnamed(Op::join, process_set), where).value);
 }
 
 }  // namespace ringleader

@@ -14,10 +14,12 @@
 // - Errors common to all: not_initialized; duplicate_name if an operation of this name is in
 //   flight on this rank; invalid_argument for arguments that are wrong by themselves; mismatch;
 //   joined; shutdown; rank_lost; transport; unsupported.
+// - `where` is the call, which errors and reports name; leave it to its default.
 // - Blocking forms throw Error; `_async` forms throw it for what is wrong on this rank alone, and
 //   Handle::wait() for the rest.
 #pragma once
 
+#include <ringleader/core/source_location.h>
 #include <ringleader/core/tensor.h>
 #include <ringleader/core/types.h>
 #include <ringleader/ops/handle.h>
@@ -47,66 +49,80 @@ struct ReduceOptions {
 /// toward zero; scale factors of integers are applied in f64 and truncated.
 Handle allreduce_async(std::string_view name, const ConstTensorView& input,
                        const TensorView& output, ReduceOp op = ReduceOp::average,
-                       const ReduceOptions& options = {});
+                       const ReduceOptions& options = {},
+                       SourceLocation where = SourceLocation::current());
 void allreduce(std::string_view name, const ConstTensorView& input, const TensorView& output,
-               ReduceOp op = ReduceOp::average, const ReduceOptions& options = {});
+               ReduceOp op = ReduceOp::average, const ReduceOptions& options = {},
+               SourceLocation where = SourceLocation::current());
 
 /// The same in place.
 Handle allreduce_async(std::string_view name, const TensorView& tensor,
-                       ReduceOp op = ReduceOp::average, const ReduceOptions& options = {});
+                       ReduceOp op = ReduceOp::average, const ReduceOptions& options = {},
+                       SourceLocation where = SourceLocation::current());
 void allreduce(std::string_view name, const TensorView& tensor, ReduceOp op = ReduceOp::average,
-               const ReduceOptions& options = {});
+               const ReduceOptions& options = {}, SourceLocation where = SourceLocation::current());
 
 /// Reduces several tensors in place, all or none of them: the group is one operation, which runs
 /// when every rank has submitted all of it and fails as a whole. Element types may be mixed.
 Handle grouped_allreduce_async(std::string_view name, const std::vector<TensorView>& tensors,
-                               ReduceOp op = ReduceOp::average, const ReduceOptions& options = {});
+                               ReduceOp op = ReduceOp::average, const ReduceOptions& options = {},
+                               SourceLocation where = SourceLocation::current());
 void grouped_allreduce(std::string_view name, const std::vector<TensorView>& tensors,
-                       ReduceOp op = ReduceOp::average, const ReduceOptions& options = {});
+                       ReduceOp op = ReduceOp::average, const ReduceOptions& options = {},
+                       SourceLocation where = SourceLocation::current());
 
 /// Concatenates the ranks' tensors along the first dimension, which may differ by rank (and may be
 /// 0); the tensor must have at least one dimension. The result is the handle's output().
 Handle allgather_async(std::string_view name, const ConstTensorView& input,
-                       ProcessSet process_set = {});
-Output allgather(std::string_view name, const ConstTensorView& input, ProcessSet process_set = {});
+                       ProcessSet process_set = {},
+                       SourceLocation where = SourceLocation::current());
+Output allgather(std::string_view name, const ConstTensorView& input, ProcessSet process_set = {},
+                 SourceLocation where = SourceLocation::current());
 
 /// Copies the root's tensor to all ranks. `root` is a world rank and a member of the set.
 /// `output` may be the same memory as `input`; on the root too the result is in `output`.
 Handle broadcast_async(std::string_view name, const ConstTensorView& input,
-                       const TensorView& output, int root, ProcessSet process_set = {});
+                       const TensorView& output, int root, ProcessSet process_set = {},
+                       SourceLocation where = SourceLocation::current());
 void broadcast(std::string_view name, const ConstTensorView& input, const TensorView& output,
-               int root, ProcessSet process_set = {});
+               int root, ProcessSet process_set = {},
+               SourceLocation where = SourceLocation::current());
 
 /// The same in place.
 Handle broadcast_async(std::string_view name, const TensorView& tensor, int root,
-                       ProcessSet process_set = {});
+                       ProcessSet process_set = {},
+                       SourceLocation where = SourceLocation::current());
 void broadcast(std::string_view name, const TensorView& tensor, int root,
-               ProcessSet process_set = {});
+               ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
 
 /// Reduces, then gives each rank its rows of the result; the first `rows % size` ranks get one row
 /// more. The tensor must have at least one dimension. The result is the handle's output().
 Handle reduce_scatter_async(std::string_view name, const ConstTensorView& input,
-                            ReduceOp op = ReduceOp::average, const ReduceOptions& options = {});
+                            ReduceOp op = ReduceOp::average, const ReduceOptions& options = {},
+                            SourceLocation where = SourceLocation::current());
 Output reduce_scatter(std::string_view name, const ConstTensorView& input,
-                      ReduceOp op = ReduceOp::average, const ReduceOptions& options = {});
+                      ReduceOp op = ReduceOp::average, const ReduceOptions& options = {},
+                      SourceLocation where = SourceLocation::current());
 
 /// Sends rows of the first dimension to the ranks: splits[i] rows to the i-th member of the set.
 /// Empty splits mean equal parts, for which the rows must be a multiple of the size. The result
 /// is the handle's output(), whose rows() are the received splits.
 Handle alltoall_async(std::string_view name, const ConstTensorView& input,
-                      const std::vector<std::int64_t>& splits = {}, ProcessSet process_set = {});
+                      const std::vector<std::int64_t>& splits = {}, ProcessSet process_set = {},
+                      SourceLocation where = SourceLocation::current());
 Output alltoall(std::string_view name, const ConstTensorView& input,
-                const std::vector<std::int64_t>& splits = {}, ProcessSet process_set = {});
+                const std::vector<std::int64_t>& splits = {}, ProcessSet process_set = {},
+                SourceLocation where = SourceLocation::current());
 
 /// Returns when every member of the set has called it.
-Handle barrier_async(ProcessSet process_set = {});
-void barrier(ProcessSet process_set = {});
+Handle barrier_async(ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
+void barrier(ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
 
 /// Says that this rank has no more data. Until every member has joined, this rank takes part in
 /// the others' allreduce operations with neutral elements (0 for sum and average, 1 for product,
 /// the extreme values for min and max) and in their barriers; other operations fail with
 /// Code::joined. Returns the rank that joined last, equal everywhere.
-Handle join_async(ProcessSet process_set = {});
-int join(ProcessSet process_set = {});
+Handle join_async(ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
+int join(ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
 
 }  // namespace ringleader

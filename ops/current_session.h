@@ -22,6 +22,6 @@ constexpr const char* kReservedPrefix = "ringleader/";
 std::shared_ptr<Operation> make_operation(protocol::Request request);
 
 /// Runs it and returns its value; throws Error if it failed.
-std::int64_t run_operation(const char* what, protocol::Request request);
+std::int64_t run_operation(const char* what, protocol::Request request, SourceLocation where = {});
 
 }  // namespace ringleader

@@ -31,29 +31,37 @@ class DistributedOptimizer {
   /// the root and agrees on names, shapes and order with the other ranks. Blocks.
   /// Errors: mismatch, naming the first parameter about which ranks differ; invalid_argument if a
   /// gradient does not fit its parameter or a name is repeated.
-  explicit DistributedOptimizer(Optimizer& optimizer, const OptimizerOptions& options = {})
-      : DistributedOptimizer(std::shared_ptr<Optimizer>(&optimizer, [](Optimizer*) {}), options) {}
+  explicit DistributedOptimizer(Optimizer& optimizer, const OptimizerOptions& options = {},
+                                SourceLocation where = SourceLocation::current())
+      : DistributedOptimizer(std::shared_ptr<Optimizer>(&optimizer, [](Optimizer*) {}), options,
+                             where) {}
 
   /// Wraps an update function over flat arrays. The slots' memory must outlive the wrapper.
   DistributedOptimizer(std::vector<Slot> slots, std::function<void()> step,
-                       const OptimizerOptions& options = {})
+                       const OptimizerOptions& options = {},
+                       SourceLocation where = SourceLocation::current())
       : DistributedOptimizer(
-            std::make_shared<Optimizer>(Optimizer{std::move(slots), std::move(step)}), options) {}
+            std::make_shared<Optimizer>(Optimizer{std::move(slots), std::move(step)}), options,
+            where) {}
 
   /// Says that the gradient of slot `index` is complete for this backward pass; its reduction
   /// starts at once while other layers are still being computed. Optional: without any call all
   /// gradients are reduced by step(). Once a program has called it, a gradient that is not
   /// announced in a step counts as missing and contributes zeros.
   /// Does not block. Errors: invalid_argument if announced more often than passes_per_step.
-  void ready(std::size_t index) { reducer_.ready(index); }
+  void ready(std::size_t index, SourceLocation where = SourceLocation::current()) {
+    reducer_.ready(index, where);
+  }
 
   /// Waits until every gradient holds the result of all ranks, so that it can be clipped or
   /// inspected; the next step() does not reduce again. Blocks.
-  void synchronize() { reducer_.synchronize(); }
+  void synchronize(SourceLocation where = SourceLocation::current()) {
+    reducer_.synchronize(where);
+  }
 
   /// synchronize() unless that was done, then the optimizer's own step. Blocks.
-  void step() {
-    reducer_.synchronize();
+  void step(SourceLocation where = SourceLocation::current()) {
+    reducer_.synchronize(where);
     OptimizerAdapter<Optimizer>::step(*optimizer_);
     reducer_.begin_step();
   }
@@ -63,9 +71,10 @@ class DistributedOptimizer {
   Optimizer& operator*() { return *optimizer_; }
 
  private:
-  DistributedOptimizer(std::shared_ptr<Optimizer> optimizer, const OptimizerOptions& options)
+  DistributedOptimizer(std::shared_ptr<Optimizer> optimizer, const OptimizerOptions& options,
+                       SourceLocation where)
       : optimizer_(std::move(optimizer)),
-        reducer_(OptimizerAdapter<Optimizer>::slots(*optimizer_), options) {}
+        reducer_(OptimizerAdapter<Optimizer>::slots(*optimizer_), options, where) {}
 
   std::shared_ptr<Optimizer> optimizer_;
   GradientReducer reducer_;

@@ -44,6 +44,20 @@ Status read_integer(const char* variable, std::int64_t low, std::int64_t high, I
   return Status();
 }
 
+/// Seconds: a decimal number that is not negative.
+Status read_seconds(const char* variable, double& out) {
+  const auto value = read(variable);
+  if (!value) return Status();
+  double number = 0;
+  const auto [end, error] = std::from_chars(value->data(), value->data() + value->size(), number);
+  const bool parsed = error == std::errc() && end == value->data() + value->size();
+  if (!parsed || !(number >= 0 && number <= 1e9)) {
+    return unusable(variable, *value, "a number of seconds");
+  }
+  out = number;
+  return Status();
+}
+
 Status read_bool(const char* variable, bool& out) {
   const auto value = read(variable);
   if (!value) return Status();
@@ -69,6 +83,7 @@ Status read_log_level(LogLevel& out) {
 
 Result<Config> config_from_environment(Config config) {
   if (const auto backend = read("RINGLEADER_BACKEND")) config.backend = *backend;
+  if (const auto folder = read("RINGLEADER_FLIGHT_DIR")) config.flight_dir = *folder;
   const Status statuses[] = {
       read_integer("RINGLEADER_FUSION_BYTES", 0, std::int64_t{1} << 40, config.fusion_bytes_max),
       read_integer("RINGLEADER_TREE_RADIX", 1, 32, config.tree_radix),
@@ -76,6 +91,9 @@ Result<Config> config_from_environment(Config config) {
       read_integer("RINGLEADER_SEGMENT_BYTES", 64, 1 << 30, config.segment_bytes),
       read_bool("RINGLEADER_DETERMINISTIC", config.deterministic),
       read_bool("RINGLEADER_BACKGROUND_THREAD", config.background_thread),
+      read_seconds("RINGLEADER_BLOCKED_GRACE_S", config.blocked_grace_s),
+      read_seconds("RINGLEADER_STALL_WARNING_S", config.stall_warning_s),
+      read_seconds("RINGLEADER_STALL_ABORT_S", config.stall_abort_s),
       read_log_level(config.log_level),
   };
   for (const Status& status : statuses) {

@@ -56,7 +56,7 @@ protocol::Request plan_request(const std::vector<Slot>& slots, const OptimizerOp
 
 class GradientReducer::Impl {
  public:
-  Impl(std::vector<Slot> slots, const OptimizerOptions& options)
+  Impl(std::vector<Slot> slots, const OptimizerOptions& options, SourceLocation where)
       : slots_(std::move(slots)),
         options_(options),
         runtime_(current_runtime("DistributedOptimizer")),
@@ -65,7 +65,7 @@ class GradientReducer::Impl {
     check(slots_, options_);
     // The plan first: it names what differs between ranks.
     plan_ = static_cast<std::uint32_t>(
-        run_operation("DistributedOptimizer", plan_request(slots_, options_)));
+        run_operation("DistributedOptimizer", plan_request(slots_, options_), where));
     if (options_.broadcast_parameters) {
       ringleader::broadcast_parameters(slots_, options_.root, options_.process_set);
     }
@@ -82,7 +82,7 @@ class GradientReducer::Impl {
     runtime->post(make_operation(std::move(request)));
   }
 
-  void ready(std::size_t index) {
+  void ready(std::size_t index, SourceLocation where) {
     const std::lock_guard lock(mutex_);
     if (index >= slots_.size()) {
       refuse(options_, fmt::format("there is no parameter {}", index));
@@ -93,10 +93,11 @@ class GradientReducer::Impl {
                                    slots_[index].name, options_.passes_per_step));
     }
     announced_ = true;
-    if (++passes_[index] == options_.passes_per_step) submit(index, runtime::Runtime::Wake::yes);
+    if (++passes_[index] == options_.passes_per_step)
+      submit(index, runtime::Runtime::Wake::yes, where);
   }
 
-  void synchronize() {
+  void synchronize(SourceLocation where) {
     const std::lock_guard lock(mutex_);
     if (synchronized_) return;
     // Backward order, in which gradients usually become ready.
@@ -105,7 +106,7 @@ class GradientReducer::Impl {
       if (announced_ && passes_[i] == 0) {
         std::memset(slots_[i].gradient.data(), 0, slots_[i].gradient.bytes());
       }
-      submit(i, runtime::Runtime::Wake::no);
+      submit(i, runtime::Runtime::Wake::no, where);
     }
     const auto runtime = runtime_.lock();
     Status first_error;
@@ -114,8 +115,11 @@ class GradientReducer::Impl {
       if (first_error.ok()) first_error = operation->status;
       operation.reset();
     }
+    if (!first_error.ok()) {
+      passes_.assign(passes_.size(), 0);  // the step is given up; the next call begins a new one
+      throw Error(first_error);
+    }
     synchronized_ = true;
-    throw_if_error(first_error);
   }
 
   void begin_step() {
@@ -127,8 +131,9 @@ class GradientReducer::Impl {
   const std::vector<Slot>& slots() const { return slots_; }
 
  private:
-  void submit(std::size_t index, runtime::Runtime::Wake wake) {
+  void submit(std::size_t index, runtime::Runtime::Wake wake, SourceLocation where) {
     auto operation = std::make_shared<Operation>();
+    operation->where = where;
     operation->wish = PlanParameterRequest{plan_, static_cast<std::uint32_t>(index)};
     void* gradient = slots_[index].gradient.data();
     operation->buffers.push_back({gradient, gradient});
@@ -153,15 +158,16 @@ class GradientReducer::Impl {
   bool announced_ = false;  ///< the program calls ready(): what is not announced is missing
 };
 
-GradientReducer::GradientReducer(std::vector<Slot> slots, const OptimizerOptions& options)
-    : impl_(std::make_unique<Impl>(std::move(slots), options)) {}
+GradientReducer::GradientReducer(std::vector<Slot> slots, const OptimizerOptions& options,
+                                 SourceLocation where)
+    : impl_(std::make_unique<Impl>(std::move(slots), options, where)) {}
 
 GradientReducer::~GradientReducer() = default;
 GradientReducer::GradientReducer(GradientReducer&&) noexcept = default;
 GradientReducer& GradientReducer::operator=(GradientReducer&&) noexcept = default;
 
-void GradientReducer::ready(std::size_t index) { impl_->ready(index); }
-void GradientReducer::synchronize() { impl_->synchronize(); }
+void GradientReducer::ready(std::size_t index, SourceLocation where) { impl_->ready(index, where); }
+void GradientReducer::synchronize(SourceLocation where) { impl_->synchronize(where); }
 void GradientReducer::begin_step() { impl_->begin_step(); }
 const std::vector<Slot>& GradientReducer::slots() const { return impl_->slots(); }
 

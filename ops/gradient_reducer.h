@@ -5,6 +5,7 @@
 // and completes the plan's period in every step.
 #pragma once
 
+#include <ringleader/core/source_location.h>
 #include <ringleader/core/status.h>
 #include <ringleader/ops/process_set.h>
 #include <ringleader/ops/slot.h>
@@ -49,14 +50,14 @@ struct OptimizerOptions {
 /// Threading: one thread at a time, except that ready() may be called from any thread.
 class GradientReducer {
  public:
-  GradientReducer(std::vector<Slot> slots, const OptimizerOptions& options);
+  GradientReducer(std::vector<Slot> slots, const OptimizerOptions& options, SourceLocation where);
   ~GradientReducer();
   GradientReducer(GradientReducer&&) noexcept;
   GradientReducer& operator=(GradientReducer&&) noexcept;
 
   /// See DistributedOptimizer.
-  void ready(std::size_t index);
-  void synchronize();
+  void ready(std::size_t index, SourceLocation where);
+  void synchronize(SourceLocation where);
 
   /// Ends the step: the next ready() or synchronize() belongs to the next one.
   void begin_step();

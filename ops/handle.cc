@@ -20,6 +20,16 @@ const Operation& finished(const std::shared_ptr<Operation>& operation) {
 
 bool Handle::ready() const { return operation_ != nullptr && operation_->done; }
 
+void Handle::then(std::function<void(const Status&)> callback) const {
+  if (operation_ == nullptr) (void)finished(operation_);  // throws
+  const auto runtime = operation_->runtime.lock();
+  if (runtime == nullptr) {
+    callback(operation_->status);
+  } else {
+    runtime->when_done(operation_, std::move(callback));
+  }
+}
+
 void Handle::wait() const { throw_if_error(finished(operation_).status); }
 
 Status Handle::status() const { return finished(operation_).status; }

@@ -14,6 +14,7 @@
 #include <ringleader/core/status.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -29,6 +30,11 @@ class Handle {
 
   /// True once the operation has completed, with a result or an error. Does not block.
   bool ready() const;
+
+  /// Calls back with the outcome once the operation has completed, at once if it has. The callback
+  /// runs on whichever thread completes the operation; it may submit operations, also ones that it
+  /// then waits for, and must not throw.
+  void then(std::function<void(const Status&)> callback) const;
 
   /// Blocks until the operation has completed; throws Error if it failed.
   void wait() const;

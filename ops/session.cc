@@ -6,10 +6,12 @@
 #include <ringleader/core/runtime/runtime.h>
 #include <ringleader/ops/current_session.h>
 #include <ringleader/ops/env.h>
+#include <ringleader/ops/flight_file.h>
 #include <ringleader/ops/world.h>
 
 #include <fmt/core.h>
 
+#include <cmath>
 #include <cstdlib>
 #include <mutex>
 #include <thread>
@@ -23,6 +25,7 @@ struct Current {
   std::shared_ptr<void> world;  ///< outlives the runtime
   std::shared_ptr<runtime::Runtime> runtime;
   std::function<void()> mark_broken;
+  std::shared_ptr<FlightFile> flight_file;  ///< null: not asked for
 };
 
 /// The session between init() and shutdown(). Never destroyed: what it holds ends in shutdown(),
@@ -38,13 +41,17 @@ Holder& holder() {
   return *instance;
 }
 
-runtime::RuntimeOptions runtime_options(const Config& config, const World& world) {
+runtime::RuntimeOptions make_runtime_options(const Config& config, const World& world) {
   runtime::RuntimeOptions options;
   options.node.rank = world.topology.rank;
   options.node.size = world.topology.size;
   options.node.radix = config.tree_radix;
   options.node.fusion_bytes_max = config.fusion_bytes_max;
   options.node.names_max = static_cast<std::size_t>(config.names_max);
+  const auto microseconds = [](double seconds) { return std::llround(seconds * 1e6); };
+  options.node.watch.blocked_grace_us = microseconds(config.blocked_grace_s);
+  options.node.watch.stall_warning_us = microseconds(config.stall_warning_s);
+  options.node.watch.stall_abort_us = microseconds(config.stall_abort_s);
   options.background_thread = config.background_thread;
   options.any_thread = world.any_thread;
   options.oversubscribed =
@@ -69,9 +76,18 @@ Current start(const InitOptions& options) {
   Current current;
   current.topology = world->topology;
   current.mark_broken = std::move(world->mark_broken);
-  current.runtime = std::make_shared<runtime::Runtime>(runtime_options(*config, *world),
-                                                       std::move(world->control_plane),
-                                                       std::move(world->backends));
+  runtime::RuntimeOptions runtime_options = make_runtime_options(*config, *world);
+  if (!config->flight_dir.empty()) {
+    auto file = FlightFile::open(config->flight_dir, world->topology.rank);
+    throw_if_error(file.status());
+    current.flight_file = *file;
+    runtime_options.on_failure = [file = *file](const Status& reason) {
+      file->write(reason.message());
+    };
+  }
+  current.runtime = std::make_shared<runtime::Runtime>(
+      std::move(runtime_options), std::move(world->control_plane), std::move(world->backends));
+  if (current.flight_file) current.flight_file->watch(&current.runtime->flight_log());
   current.world = std::move(world->keep_alive);
   return current;
 }
@@ -101,6 +117,7 @@ void shutdown() noexcept {
   if (current.runtime == nullptr) return;
   current.runtime->shutdown();
   if (current.runtime->failed()) current.mark_broken();
+  if (current.flight_file) current.flight_file->watch(nullptr);
   current.runtime.reset();
   current.world.reset();
   set_log_prefix("");
@@ -132,8 +149,9 @@ std::shared_ptr<Operation> make_operation(protocol::Request request) {
   return operation;
 }
 
-std::int64_t run_operation(const char* what, protocol::Request request) {
+std::int64_t run_operation(const char* what, protocol::Request request, SourceLocation where) {
   const auto operation = make_operation(std::move(request));
+  operation->where = where;
   current_runtime(what)->run(operation);
   throw_if_error(operation->status);
   return operation->value;

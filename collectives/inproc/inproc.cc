@@ -51,7 +51,7 @@ class InprocControlPlane : public ControlPlane {
   InprocControlPlane(std::shared_ptr<Hub::Shared> shared, int rank)
       : shared_(std::move(shared)), rank_(rank) {}
 
-  Status send(int to, std::vector<std::byte> bytes) override {
+  Status send(int to, MessageBytes bytes) override {
     Hub::Shared::Inbox& inbox = shared_->inboxes[static_cast<std::size_t>(to)];
     const std::lock_guard lock(inbox.mutex);
     inbox.messages.push_back({rank_, std::move(bytes)});

@@ -13,15 +13,15 @@ constexpr int kMessagesPerPoll = 64;
 
 }  // namespace
 
-Status MpiControlPlane::send(int to, std::vector<std::byte> bytes) {
-  if (bytes.size() > kControlMessageBytesMax) {
+Status MpiControlPlane::send(int to, MessageBytes bytes) {
+  if (bytes->size() > kControlMessageBytesMax) {
     return Status(Code::transport, fmt::format("a control message of {} bytes is too large; "
                                                "register fewer or shorter names at a time",
-                                               bytes.size()));
+                                               bytes->size()));
   }
   Sending& sending = sending_.emplace_back();
   sending.bytes = std::move(bytes);
-  RL_MPI_RETURN_IF_ERROR(MPI_Isend(sending.bytes.data(), static_cast<int>(sending.bytes.size()),
+  RL_MPI_RETURN_IF_ERROR(MPI_Isend(sending.bytes->data(), static_cast<int>(sending.bytes->size()),
                                    MPI_BYTE, to, kTag, comm_.get(), &sending.request));
   return Status();
 }
@@ -41,11 +41,9 @@ Status MpiControlPlane::poll(std::vector<ReceivedMessage>& received) {
       return Status(Code::bad_message, fmt::format("rank {} sent a control message of {} bytes",
                                                    status.MPI_SOURCE, size));
     }
-    ReceivedMessage& next = received.emplace_back();
-    next.from = status.MPI_SOURCE;
-    next.bytes.resize(static_cast<std::size_t>(size));
-    RL_MPI_RETURN_IF_ERROR(
-        MPI_Mrecv(next.bytes.data(), size, MPI_BYTE, &message, MPI_STATUS_IGNORE));
+    auto bytes = std::make_shared<std::vector<std::byte>>(static_cast<std::size_t>(size));
+    RL_MPI_RETURN_IF_ERROR(MPI_Mrecv(bytes->data(), size, MPI_BYTE, &message, MPI_STATUS_IGNORE));
+    received.push_back({status.MPI_SOURCE, std::move(bytes)});
   }
   return Status();
 }

@@ -17,21 +17,21 @@ class MpiControlPlane : public ControlPlane {
  public:
   explicit MpiControlPlane(Communicator comm) : comm_(std::move(comm)) {}
 
-  Status send(int to, std::vector<std::byte> bytes) override;
+  Status send(int to, MessageBytes bytes) override;
   Status poll(std::vector<ReceivedMessage>& received) override;
   bool sent_all() override { return sending_.empty(); }
   bool set_waker(std::function<void()>) override { return false; }  // MPI has no such call
 
  private:
   struct Sending {
-    std::vector<std::byte> bytes;
+    MessageBytes bytes;
     MPI_Request request = MPI_REQUEST_NULL;
   };
 
   Status test_sends();
 
   Communicator comm_;
-  std::list<Sending> sending_;  ///< a list: the bytes must not move while MPI reads them
+  std::list<Sending> sending_;  ///< a list: MPI holds on to the requests
 };
 
 }  // namespace ringleader::mpi_transport

@@ -71,8 +71,8 @@ ProcessSetInfo Catalog::make_set(std::vector<std::int32_t> ranks) {
 
 Status Catalog::apply_entry(const DefineEntry& entry) {
   if (entry.id > ids_.size() || entry.id >= kIdsMax) return unknown("id", entry.id);
-  if (process_set(entry.request.process_set) == nullptr) {
-    return unknown("process set", entry.request.process_set);
+  if (process_set(entry.request->process_set) == nullptr) {
+    return unknown("process set", entry.request->process_set);
   }
   if (entry.id == ids_.size()) {
     ids_.emplace_back();
@@ -80,8 +80,8 @@ Status Catalog::apply_entry(const DefineEntry& entry) {
     std::erase(free_ids_, entry.id);
   }
   Definition& definition = ids_[entry.id];
-  definition = {std::make_shared<const Request>(entry.request), std::nullopt, 0, log_length_};
-  if (entry.keep) ids_by_key_[key_of(entry.request)] = entry.id;
+  definition = {entry.request, std::nullopt, 0, log_length_};
+  if (entry.keep) ids_by_key_[key_of(*entry.request)] = entry.id;
   return Status();
 }
 
@@ -114,10 +114,10 @@ Status Catalog::apply_entry(const SetRemovedEntry& entry) {
 
 Status Catalog::apply_entry(const PlanEntry& entry) {
   if (entry.plan > plans_.size() || plan(entry.plan) != nullptr) return unknown("plan", entry.plan);
-  if (entry.first_id > ids_.size() || process_set(entry.request.process_set) == nullptr) {
+  if (entry.first_id > ids_.size() || process_set(entry.request->process_set) == nullptr) {
     return unknown("id", entry.first_id);
   }
-  PlanInfo info{next_channel_++, entry.first_id, std::make_shared<const Request>(entry.request)};
+  PlanInfo info{next_channel_++, entry.first_id, entry.request};
   for (std::uint32_t i = 0; i < info.size(); ++i) {
     const std::uint32_t id = entry.first_id + i;
     if (find(id) != nullptr || id >= kIdsMax) return unknown("free id", id);

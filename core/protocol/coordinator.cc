@@ -23,17 +23,18 @@ Coordinator::Coordinator(const Catalog& catalog, CoordinatorOptions options,
     : catalog_(catalog), options_(options), append_(std::move(append)) {}
 
 void Coordinator::complete(CompleteOperation operation) {
-  if (shutdown_reason_) return;
+  if (end_reason_) return;  // it ends with the others
   if (operation.named) {
-    decide_named(*operation.named);
+    decide_named(std::move(*operation.named));
   } else {
     queue(*operation.id, operation.absence);
   }
 }
 
 /// Decides an operation that came with its request: a first use, a change, or a conflict.
-void Coordinator::decide_named(const NamedAnnouncement& named) {
-  const Request& request = named.request;
+void Coordinator::decide_named(NamedAnnouncement named) {
+  const auto shared = std::make_shared<const Request>(std::move(named.request));
+  const Request& request = *shared;
   if (named.conflict) {
     complete_key(key_of(request), conflict_error(request, *named.conflict));
     return;
@@ -43,7 +44,7 @@ void Coordinator::decide_named(const NamedAnnouncement& named) {
     return;
   }
   if (moves_tensors(request.op)) {
-    queue(define(request), named.absence);
+    queue(define(shared), named.absence);
     return;
   }
   flush();  // what was ready before takes effect before
@@ -60,7 +61,7 @@ void Coordinator::decide_named(const NamedAnnouncement& named) {
       return;
     case Op::register_plan: {
       const std::uint32_t plan = catalog_.free_plan();
-      append_(PlanEntry{plan, catalog_.free_id_range(request.tensors.size()), request});
+      append_(PlanEntry{plan, catalog_.free_id_range(request.tensors.size()), shared});
       plans_[plan] = PlanProgress();
       start_step(plans_[plan]);
       plans_[plan].decided.resize(request.tensors.size());
@@ -84,8 +85,8 @@ void Coordinator::queue(std::uint32_t id, const Absence& absence) {
   ready_.push_back({id, absence.count});
 }
 
-std::uint32_t Coordinator::define(const Request& request) {
-  const std::optional<std::uint32_t> known = catalog_.id_of(key_of(request));
+std::uint32_t Coordinator::define(std::shared_ptr<const Request> request) {
+  const std::optional<std::uint32_t> known = catalog_.id_of(key_of(*request));
   const bool keep = known || catalog_.named_ids() < options_.names_max;
   std::uint32_t id = known ? *known : catalog_.free_id();
   if (!keep) {
@@ -95,7 +96,7 @@ std::uint32_t Coordinator::define(const Request& request) {
     }
     temporary_used_.push_back(id);
   }
-  append_(DefineEntry{id, keep, request});
+  append_(DefineEntry{id, keep, std::move(request)});
   return id;
 }
 
@@ -145,7 +146,7 @@ void Coordinator::start_step(PlanProgress& progress) {
 }
 
 void Coordinator::joined(const JoinAnnouncement& join) {
-  if (shutdown_reason_) return;
+  if (end_reason_) return;
   flush();
   append_(JoinedEntry{join.process_set, join.last_rank});
 }
@@ -162,9 +163,9 @@ void Coordinator::positions(const PositionAnnouncement& positions) {
   if (found == plans_.end() || !found->second.freezing) return;
   PlanProgress& progress = found->second;
   progress.freezing = false;
-  if (shutdown_reason_) {
+  if (end_reason_) {
     cuts_.push_back({positions.plan, positions.most, positions.least});
-    finish_shutdown();
+    finish_end();
     return;
   }
   // The batches of the current step that lie before the cut need no negotiation.
@@ -181,26 +182,47 @@ void Coordinator::positions(const PositionAnnouncement& positions) {
 }
 
 void Coordinator::farewell(std::int32_t rank) {
-  if (shutdown_reason_) return;
+  end(Status(Code::shutdown,
+             fmt::format("rank {} shut down; operations that were not yet decided on all ranks "
+                         "cannot run",
+                         rank)),
+      true);
+}
+
+void Coordinator::inquire() { append_(InquiryEntry{}); }
+
+void Coordinator::reset(const Status& reason) { end(reason, false); }
+
+/// Freezes all plans, so that no batch stays half entered. A shutdown overtakes a reset.
+void Coordinator::end(const Status& reason, bool shuts_down) {
+  if (shuts_down_ || (end_reason_ && !shuts_down)) return;
   flush();
-  shutdown_reason_ = Status(
-      Code::shutdown, fmt::format("rank {} shut down; operations that were not yet decided on all "
-                                  "ranks cannot run",
-                                  rank));
+  end_reason_ = reason;
+  shuts_down_ = shuts_down;
   for (auto& [plan, progress] : plans_) {
     if (!progress.was_armed || progress.freezing) continue;
     progress.freezing = true;
     append_(FreezeEntry{plan});
   }
-  finish_shutdown();
+  finish_end();
 }
 
-void Coordinator::finish_shutdown() {
+void Coordinator::finish_end() {
   for (const auto& [plan, progress] : plans_) {
     if (progress.freezing) return;
   }
-  for (const CutEntry& cut : cuts_) append_(cut);
-  append_(ShutdownEntry{*shutdown_reason_});
+  for (const CutEntry& cut : std::exchange(cuts_, {})) append_(cut);
+  if (shuts_down_) {
+    append_(ShutdownEntry{*end_reason_});
+    return;
+  }
+  append_(ResetEntry{*end_reason_});
+  end_reason_.reset();
+  ready_.clear();
+  for (auto& [plan, progress] : plans_) {
+    progress.armed = false;
+    start_step(progress);
+  }
 }
 
 void Coordinator::complete_key(const Key& key, Status status) {

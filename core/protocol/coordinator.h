@@ -42,6 +42,12 @@ class Coordinator {
   /// A rank wants everybody to stop.
   void farewell(std::int32_t rank);
 
+  /// Asks all ranks what they wait for.
+  void inquire();
+
+  /// No rank can go on: everything undecided is to end with this error.
+  void reset(const Status& reason);
+
   /// Fuses and logs what has become ready since the last call.
   void flush();
 
@@ -57,12 +63,13 @@ class Coordinator {
     bool freezing = false;
   };
 
-  void decide_named(const NamedAnnouncement& named);
+  void decide_named(NamedAnnouncement named);
   void queue(std::uint32_t id, const Absence& absence);
-  std::uint32_t define(const Request& request);
+  std::uint32_t define(std::shared_ptr<const Request> request);
   void note_launch(const LaunchEntry& entry);
   void start_step(PlanProgress& progress);
-  void finish_shutdown();
+  void end(const Status& reason, bool shuts_down);
+  void finish_end();
   void complete_key(const Key& key, Status status = Status());
 
   const Catalog& catalog_;
@@ -75,8 +82,10 @@ class Coordinator {
   std::vector<std::uint32_t> temporary_free_;
   std::vector<std::uint32_t> temporary_used_;
 
-  std::optional<Status> shutdown_reason_;
-  std::vector<CutEntry> cuts_;  ///< of the shutdown in progress
+  // A shutdown or a reset in progress: it begins with the freezing of all plans.
+  std::optional<Status> end_reason_;
+  bool shuts_down_ = false;
+  std::vector<CutEntry> cuts_;
 };
 
 }  // namespace ringleader::protocol

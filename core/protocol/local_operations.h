@@ -24,6 +24,7 @@ struct PlanParameter {
 struct LocalOperation {
   std::shared_ptr<const Request> request;
   std::optional<PlanParameter> parameter;
+  SourceLocation where;            ///< the call
   std::uint32_t tensors_left = 1;  ///< tensors that have not run yet
   bool decided = false;            ///< some batch with its tensors was launched
   Status outcome;                  ///< the first error of its batches
@@ -59,6 +60,18 @@ class LocalOperations {
     const auto first = by_key_.lower_bound(Key{process_set, ""});
     return first != by_key_.end() && first->first.process_set == process_set;
   }
+
+  /// The operation that was submitted first and is not a join, for which waiting long is normal; or
+  /// kNoToken.
+  Token oldest() const {
+    for (const auto& [token, operation] : operations_) {
+      if (!operation.request || operation.request->op != Op::join) return token;
+    }
+    return kNoToken;
+  }
+
+  auto begin() const { return operations_.begin(); }
+  auto end() const { return operations_.end(); }
 
   /// Tokens in ascending order.
   std::vector<Token> tokens() const {

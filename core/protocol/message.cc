@@ -20,6 +20,7 @@ struct Encode {
   void operator()(bool value) { writer.boolean(value); }
   void operator()(const std::string& value) { writer.string(value); }
   void operator()(const IdSet& value) { value.encode(writer); }
+  void operator()(const std::shared_ptr<const Request>& value) { part(*value); }
   void operator()(const Status& value) {
     writer.u64(static_cast<std::uint64_t>(value.code()));
     writer.string(value.message());
@@ -53,6 +54,11 @@ struct Decode {
   void operator()(bool& value) { value = reader.boolean(); }
   void operator()(std::string& value) { value = reader.string(); }
   void operator()(IdSet& value) { value = IdSet::decode(reader); }
+  void operator()(std::shared_ptr<const Request>& value) {
+    auto request = std::make_shared<Request>();
+    part(*request);
+    value = std::move(request);
+  }
   void operator()(Status& value) {
     const auto code =
         static_cast<Code>(reader.bounded(static_cast<std::uint64_t>(Code::unsupported) + 1));
@@ -93,6 +99,7 @@ void visit(Code& code, auto& x, const Key*) {
 template <typename Code>
 void visit(Code& code, auto& x, const Conflict*) {
   code(x.what.field), code(x.what.value_a), code(x.what.value_b), code(x.rank_a), code(x.rank_b);
+  code(x.site_a), code(x.site_b);
 }
 template <typename Code>
 void visit(Code& code, auto& x, const Absence*) {
@@ -100,7 +107,7 @@ void visit(Code& code, auto& x, const Absence*) {
 }
 template <typename Code>
 void visit(Code& code, auto& x, const NamedAnnouncement*) {
-  code.part(x.request), code(x.rank), code.part(x.absence), code(x.conflict);
+  code.part(x.request), code(x.rank), code(x.site), code.part(x.absence), code(x.conflict);
 }
 template <typename Code>
 void visit(Code& code, auto& x, const IdAbsence*) {
@@ -119,13 +126,36 @@ void visit(Code& code, auto& x, const Farewell*) {
   code(x.rank);
 }
 template <typename Code>
+void visit(Code& code, auto& x, const RankRange*) {
+  code(x.first), code(x.last);
+}
+template <typename Code>
+void visit(Code& code, auto& x, const Wait*) {
+  code(x.process_set), code(x.name), code(x.kind), code(x.site);
+}
+template <typename Code>
+void visit(Code& code, auto& x, const PlanStanding*) {
+  code(x.plan), code(x.step), code(x.batches), code(x.launched), code(x.unfinished);
+}
+template <typename Code>
+void visit(Code& code, auto& x, const Standing*) {
+  code(x.ranks), code(x.blocked), code(x.moving), code(x.waits), code(x.more_waits), code(x.plans);
+  code(x.waited_us);
+}
+template <typename Code>
+void visit(Code& code, auto& x, const Survey*) {
+  code(x.applied), code(x.standings), code(x.others), code(x.silent), code(x.behind), code(x.least);
+  code(x.blocked), code(x.moving);
+}
+template <typename Code>
 void visit(Code& code, auto& x, const Announcement*) {
-  code(x.applied), code(x.ready), code(x.absences), code(x.named), code(x.joins), code(x.leaving);
-  code(x.positions), code(x.farewell);
+  code(x.sequence), code(x.applied), code(x.ready), code(x.absences), code(x.named);
+  code(x.joins), code(x.leaving), code(x.positions), code(x.farewell);
+  code.choice(x.alarm, kAlarmCount), code(x.survey);
 }
 template <typename Code>
 void visit(Code& code, auto& x, const DefineEntry*) {
-  code(x.id), code(x.keep), code.part(x.request);
+  code(x.id), code(x.keep), code(x.request);
 }
 template <typename Code>
 void visit(Code& code, auto& x, const BatchItem*) {
@@ -149,7 +179,7 @@ void visit(Code& code, auto& x, const SetRemovedEntry*) {
 }
 template <typename Code>
 void visit(Code& code, auto& x, const PlanEntry*) {
-  code(x.plan), code(x.first_id), code.part(x.request);
+  code(x.plan), code(x.first_id), code(x.request);
 }
 template <typename Code>
 void visit(Code& code, auto& x, const PlanReleasedEntry*) {
@@ -173,6 +203,12 @@ void visit(Code& code, auto& x, const CutEntry*) {
 }
 template <typename Code>
 void visit(Code& code, auto& x, const ShutdownEntry*) {
+  code(x.reason);
+}
+template <typename Code>
+void visit(Code&, auto&, const InquiryEntry*) {}
+template <typename Code>
+void visit(Code& code, auto& x, const ResetEntry*) {
   code(x.reason);
 }
 template <typename Code>
@@ -231,20 +267,22 @@ void Decode::part(T& value) {
 
 bool Announcement::empty() const {
   return ready.empty() && named.empty() && joins.empty() && leaving.empty() && positions.empty() &&
-         !farewell;
+         !farewell && alarm == Alarm::none && !survey;
 }
 
 Bytes encode(const Message& message) {
   Writer writer;
   Encode{writer}.part(message);
+  writer.seal();
   return writer.take();
 }
 
 Result<Message> decode(std::span<const std::byte> bytes) {
   Reader reader(bytes);
   Message message;
-  Decode{reader}.part(message);
-  if (!reader.ok() || !reader.at_end()) {
+  const bool intact = reader.unseal();
+  if (intact) Decode{reader}.part(message);
+  if (!intact || !reader.ok() || !reader.at_end()) {
     return Status(Code::bad_message, "a control message of " + std::to_string(bytes.size()) +
                                          " bytes cannot be decoded");
   }

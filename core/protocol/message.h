@@ -3,8 +3,10 @@
 // The control messages. Announcements go up the tree, log entries go down, an abort goes to all
 // neighbours.
 //
-//   message      kind (0 announcement, 1 log, 2 abort), then
-//     announcement  applied, ready, absences, named, joins, leaving, positions, farewell
+//   message      kind (0 announcement, 1 log, 2 abort), then the checksum of all before it at the
+//   end
+//     announcement  sequence, applied, ready, absences, named, joins, leaving, positions, farewell,
+//                   alarm, survey
 //     log           first index, number of entries, entries (each a kind and its members)
 //     abort         code, text
 //
@@ -14,10 +16,12 @@
 
 #include <ringleader/core/protocol/id_set.h>
 #include <ringleader/core/protocol/request.h>
+#include <ringleader/core/protocol/survey.h>
 #include <ringleader/core/protocol/wire.h>
 #include <ringleader/core/result.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -37,6 +41,7 @@ struct Absence {
 struct NamedAnnouncement {
   Request request;
   std::int32_t rank = 0;  ///< the rank whose request this is
+  std::string site;       ///< where and when that rank submitted it: "train.cc:42 in step 7"
   Absence absence;
   std::optional<Conflict> conflict;
 };
@@ -63,7 +68,8 @@ struct Farewell {
 };
 
 struct Announcement {
-  std::uint64_t applied = 0;  ///< log entries that the sender had applied; tells stale from new
+  std::uint64_t sequence = 0;  ///< of the sender's announcements: 0, 1, 2, ...
+  std::uint64_t applied = 0;   ///< log entries that the sender had applied; tells stale from new
   IdSet ready;
   std::vector<IdAbsence> absences;
   std::vector<NamedAnnouncement> named;
@@ -71,6 +77,8 @@ struct Announcement {
   std::vector<std::uint32_t> leaving;  ///< plans that some rank of the subtree cannot follow
   std::vector<PositionAnnouncement> positions;
   std::optional<Farewell> farewell;
+  Alarm alarm = Alarm::none;
+  std::optional<Survey> survey;  ///< the answer to the inquiry that the log has opened last
 
   bool empty() const;
 };
@@ -80,7 +88,7 @@ struct Announcement {
 struct DefineEntry {
   std::uint32_t id = 0;
   bool keep = true;
-  Request request;
+  std::shared_ptr<const Request> request;
 };
 
 /// Tensors [first, first + count) of the operation `id`.
@@ -119,7 +127,7 @@ struct SetRemovedEntry {
 struct PlanEntry {
   std::uint32_t plan = 0;
   std::uint32_t first_id = 0;
-  Request request;
+  std::shared_ptr<const Request> request;
 };
 
 struct PlanReleasedEntry {
@@ -157,9 +165,18 @@ struct ShutdownEntry {
   Status reason;
 };
 
-using LogEntry =
-    std::variant<DefineEntry, LaunchEntry, CompleteEntry, SetEntry, SetRemovedEntry, PlanEntry,
-                 PlanReleasedEntry, JoinedEntry, ArmEntry, FreezeEntry, CutEntry, ShutdownEntry>;
+/// The root asks all ranks what they wait for.
+struct InquiryEntry {};
+
+/// Everything that is pending and not decided ends with this error on every rank, and what was
+/// announced before is void.
+struct ResetEntry {
+  Status reason;
+};
+
+using LogEntry = std::variant<DefineEntry, LaunchEntry, CompleteEntry, SetEntry, SetRemovedEntry,
+                              PlanEntry, PlanReleasedEntry, JoinedEntry, ArmEntry, FreezeEntry,
+                              CutEntry, ShutdownEntry, InquiryEntry, ResetEntry>;
 
 struct LogAppend {
   std::uint64_t first = 0;  ///< index of the first entry in the log
@@ -171,6 +188,9 @@ struct Abort {
 };
 
 using Message = std::variant<Announcement, LogAppend, Abort>;
+
+/// What is sent: shared, as a node passes the same log on to all its children.
+using Payload = std::shared_ptr<const Bytes>;
 
 Bytes encode(const Message& message);
 Result<Message> decode(std::span<const std::byte> bytes);

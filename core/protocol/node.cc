@@ -13,7 +13,9 @@ namespace ringleader::protocol {
 Node::Node(const NodeOptions& options)
     : tree_{options.rank, options.size, std::clamp(options.radix, 1, kRadixMax)},
       catalog_(tree_),
-      readiness_(catalog_, tree_.rank, tree_.child(0)) {
+      readiness_(catalog_, tree_.rank, tree_.child(0)),
+      announcements_heard_(static_cast<std::size_t>(tree_.child_count())),
+      watch_(options.watch) {
   if (!tree_.is_root()) return;
   coordinator_.emplace(catalog_, CoordinatorOptions{options.fusion_bytes_max, options.names_max},
                        [this](LogEntry entry) {
@@ -28,9 +30,11 @@ Status Node::submit(Token token, Request request) {
   const std::uint32_t process_set = request.process_set;
   const bool is_join = request.op == Op::join;
   LocalOperation operation;
+  operation.where = request.where;
   operation.tensors_left = static_cast<std::uint32_t>(request.tensors.size());
   operation.request = std::make_shared<const Request>(std::move(request));
   operations_.add(token, std::move(operation));
+  watch_.changed();
   if (is_join) {
     joins_[process_set] = token;
     readiness_.add_join(process_set, kSelf, tree_.rank);
@@ -81,7 +85,8 @@ Status Node::check(const Request& request) const {
   return Status();
 }
 
-Status Node::submit_parameter(Token token, std::uint32_t plan, std::uint32_t index) {
+Status Node::submit_parameter(Token token, std::uint32_t plan, std::uint32_t index,
+                              SourceLocation where) {
   if (stopped_) return *stopped_;
   const auto found = plans_.find(plan);
   const PlanInfo* info = catalog_.plan(plan);
@@ -96,13 +101,33 @@ Status Node::submit_parameter(Token token, std::uint32_t plan, std::uint32_t ind
   }
   LocalOperation operation;
   operation.parameter = PlanParameter{plan, index};
+  operation.where = where;
   operations_.add(token, std::move(operation));
+  watch_.changed();
   if (found->second.negotiated()) {
     announce_parameter(plan, index);
   } else {
     run_plan(plan);
   }
   return Status();
+}
+
+std::int64_t Node::step_of(std::uint32_t plan) const {
+  const auto found = plans_.find(plan);
+  return found == plans_.end() ? 0 : static_cast<std::int64_t>(found->second.step());
+}
+
+/// "train.cc:42, in step 7 of 'optimizer'"
+std::string Node::site_of(const Request& request) const {
+  std::string site = to_string(request.where);
+  for (const auto& [plan, state] : plans_) {
+    const PlanInfo* info = catalog_.plan(plan);
+    if (info == nullptr || state.step() == 0) continue;
+    site += fmt::format("{}in step {} of '{}'", site.empty() ? "" : ", ", state.step(),
+                        short_name(*info->request));
+    break;
+  }
+  return site;
 }
 
 /// By id if the id stands for exactly this request, in full otherwise.
@@ -112,7 +137,7 @@ void Node::announce(Token token) {
   if (id && !first_disagreement(*catalog_.find(*id)->request, request)) {
     readiness_.add(*id, kSelf);
   } else {
-    readiness_.add(NamedAnnouncement{request, tree_.rank, {}, std::nullopt}, kSelf);
+    readiness_.add(NamedAnnouncement{request, tree_.rank, site_of(request), {}, {}}, kSelf);
   }
 }
 
@@ -131,10 +156,11 @@ void Node::request_shutdown() {
 }
 
 void Node::lost(const Status& reason) {
-  if (stopped_ && stopped_->code() == Code::rank_lost) return;
-  const Bytes bytes = encode(Abort{reason});
+  if (failed_) return;
+  const auto bytes = std::make_shared<const Bytes>(encode(Abort{reason}));
   if (!tree_.is_root()) messages_.push_back({tree_.parent(), bytes});
   for (int i = 0; i < tree_.child_count(); ++i) messages_.push_back({tree_.child(i), bytes});
+  failed_ = true;
   stopped_ = Status(Code::rank_lost, reason.message());
   in_flight_.clear();
   for (const Token token : operations_.tokens()) complete(token, *stopped_);

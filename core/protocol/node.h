@@ -7,6 +7,7 @@
 //   for (auto& message : node.take_messages()) ...  // to be sent, in order per receiver
 //   for (auto& action : node.take_actions()) ...    // to be done, in order
 //   node.finished(launch_id);                       // a launched batch has run
+//   node.tick(now, blocked);                        // time passes
 //
 // It expects that messages between two ranks arrive in order. README.md explains the protocol.
 #pragma once
@@ -18,12 +19,12 @@
 #include <ringleader/core/protocol/plan_state.h>
 #include <ringleader/core/protocol/readiness.h>
 #include <ringleader/core/protocol/tree.h>
+#include <ringleader/core/protocol/watch.h>
 
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <set>
-#include <span>
 #include <variant>
 #include <vector>
 
@@ -35,11 +36,12 @@ struct NodeOptions {
   int radix = 8;
   std::int64_t fusion_bytes_max = 4 << 20;
   std::size_t names_max = 65536;
+  WatchOptions watch;
 };
 
 struct OutgoingMessage {
   int to = 0;
-  Bytes bytes;
+  Payload bytes;
 };
 
 /// One tensor of a batch to launch.
@@ -73,7 +75,12 @@ struct ChannelClosed {
   std::uint32_t channel = 0;
 };
 
-using Action = std::variant<Launch, Completion, ChannelClosed>;
+/// What the user should know: a report about ranks that are late.
+struct Notice {
+  std::string text;
+};
+
+using Action = std::variant<Launch, Completion, ChannelClosed, Notice>;
 
 class Node {
  public:
@@ -86,10 +93,19 @@ class Node {
   Status submit(Token token, Request request);
 
   /// The rank has parameter `index` of a plan ready.
-  Status submit_parameter(Token token, std::uint32_t plan, std::uint32_t index);
+  Status submit_parameter(Token token, std::uint32_t plan, std::uint32_t index,
+                          SourceLocation where = {});
 
   /// Bytes from another rank. An error means that the peer is broken; the node fails as by lost().
-  Status receive(int from, std::span<const std::byte> bytes);
+  Status receive(int from, Payload bytes);
+
+  /// The same for bytes that have been decoded.
+  Status receive(int from, const Message& message, const Payload& bytes);
+
+  /// Time passes. `blocked`: every thread of the program that uses the library waits. To be called
+  /// now and then while operations are pending, and soon while wants_tick().
+  void tick(Time now, bool blocked);
+  bool wants_tick() const { return !stopped_ && (watch_.is_open() || alarm_ != Alarm::none); }
 
   /// A launched batch has run, or failed beyond repair.
   void finished(std::uint64_t launch_id, const Status& status = Status());
@@ -106,12 +122,19 @@ class Node {
   /// Operations of this rank that have not completed.
   std::size_t pending() const { return operations_.size(); }
 
-  /// True once nothing will be decided any more; `reason` of the shutdown or the loss.
+  /// True once nothing will be decided any more; `reason` of the shutdown or the failure.
   bool stopped() const { return stopped_.has_value(); }
+
+  /// True if it stopped because a rank was lost, or kept the others waiting for too long.
+  bool failed() const { return failed_; }
+
   Status stop_reason() const { return stopped_.value_or(Status()); }
 
   /// True when it has stopped and every launched batch has finished.
   bool drained() const { return stopped() && in_flight_.empty(); }
+
+  /// Whole steps that this rank has submitted of a plan; 0 for a plan that does not exist.
+  std::int64_t step_of(std::uint32_t plan) const;
 
   const Catalog& catalog() const { return catalog_; }
   std::uint64_t log_length() const { return catalog_.log_length(); }
@@ -124,10 +147,12 @@ class Node {
     bool replayed = false;
     bool ran = false;
     Status status;
+    Status verdict;  ///< overrides a success: the batch lacked some rank's data
   };
 
   // node.cc: the rank's own wishes
   Status check(const Request& request) const;
+  std::string site_of(const Request& request) const;
   void announce(Token token);
   void announce_parameter(std::uint32_t plan, std::uint32_t index);
 
@@ -135,11 +160,20 @@ class Node {
   Status receive_announcement(int from, const Announcement& announcement);
   Status receive_operations(int child, const Announcement& announcement);
   Status receive_positions(int child, const Announcement& announcement);
-  Status receive_log(const LogAppend& append, std::span<const std::byte> bytes);
+  Status receive_log(const LogAppend& append, const Payload& bytes);
   void flush();
   void flush_to_parent();
   void flush_to_coordinator();
   void send_log();
+
+  // node_watch.cc: ranks that are late, and deadlocks
+  void raise(Alarm alarm);
+  void act_on_own(Alarm alarm);
+  Standing standing() const;
+  void conclude_survey();
+  void judge(const Survey& survey);
+  void notice(std::string text);
+  void abort_all(const Status& reason);
 
   // node_log.cc: what log entries do here
   Status apply(const LogEntry& entry);
@@ -155,6 +189,9 @@ class Node {
   Status apply_entry(const FreezeEntry& entry);
   Status apply_entry(const CutEntry& entry);
   Status apply_entry(const ShutdownEntry& entry);
+  Status apply_entry(const InquiryEntry& entry);
+  Status apply_entry(const ResetEntry& entry);
+  void end_everything(const Status& reason);
   void run_plan(std::uint32_t plan);
   void replay_batch(std::uint32_t plan, const std::vector<std::uint32_t>& parameters);
   void leave_plans(std::uint32_t process_set);
@@ -177,7 +214,21 @@ class Node {
   std::vector<OutgoingMessage> messages_;
   std::vector<Action> actions_;
   bool leaving_ = false;  ///< request_shutdown() was called
+  bool failed_ = false;
   std::optional<Status> stopped_;
+
+  std::uint64_t announcements_sent_ = 0;
+  std::vector<std::uint64_t> announcements_heard_;  ///< per child
+  std::uint64_t void_before_ = 0;                   ///< the log length after the last reset
+
+  Watch watch_;
+  Time now_ = 0;
+  bool blocked_ = false;
+  Time inquired_at_ = INT64_MIN / 2;  ///< root
+  Alarm alarm_ = Alarm::none;         ///< root: to be looked into
+  Alarm forwarded_ = Alarm::none;     ///< others: passed on since the last inquiry
+  Alarm inquiring_ = Alarm::none;     ///< root: why the inquiry was opened
+  Time warned_at_ = INT64_MIN / 2;    ///< root
 };
 
 }  // namespace ringleader::protocol

@@ -89,7 +89,7 @@ Status Node::apply_entry(const SetRemovedEntry& entry) {
 
 Status Node::apply_entry(const PlanEntry& entry) {
   plans_[entry.plan] = PlanState(catalog_.plan(entry.plan)->size());
-  complete(operations_.find(key_of(entry.request)), Status(), entry.plan);
+  complete(operations_.find(key_of(*entry.request)), Status(), entry.plan);
   return Status();
 }
 
@@ -145,6 +145,11 @@ Status Node::apply_entry(const CutEntry& entry) {
     return Status(Code::bad_message, "the log cuts a plan that is not frozen");
   }
   PlanState& state = plans_[entry.plan];
+  // No member runs more than a step ahead of another: it needs the results of its last one.
+  if (entry.end > state.position() + 2 * state.batches_per_step() + 1 &&
+      catalog_.process_set(catalog_.plan(entry.plan)->process_set())->member) {
+    return Status(Code::bad_message, "the log cuts a plan where no member can be");
+  }
   state.cut(entry.end, entry.void_from);
   // Batches that ran while the plan was frozen have waited to learn whether they count.
   std::vector<std::uint64_t> settled;
@@ -158,16 +163,40 @@ Status Node::apply_entry(const CutEntry& entry) {
 }
 
 Status Node::apply_entry(const ShutdownEntry& entry) {
+  end_everything(entry.reason);
   stopped_ = entry.reason;
+  return Status();
+}
+
+Status Node::apply_entry(const InquiryEntry&) {
+  watch_.open();
+  forwarded_ = Alarm::none;
+  return Status();
+}
+
+Status Node::apply_entry(const ResetEntry& entry) {
+  void_before_ = catalog_.log_length();
+  readiness_.forget_all();
+  joins_.clear();
+  end_everything(entry.reason);
+  for (auto& [plan, state] : plans_) state.abandon_step();
+  return Status();
+}
+
+/// What is not decided ends now; batches that lack some rank's data, when they have run.
+void Node::end_everything(const Status& reason) {
   std::vector<std::uint64_t> ran;
-  for (const auto& [id, in_flight] : in_flight_) {
+  for (auto& [id, in_flight] : in_flight_) {
+    if (in_flight.replayed && plans_[*in_flight.plan].is_void(in_flight.position)) {
+      in_flight.verdict = reason;
+    }
     if (in_flight.ran) ran.push_back(id);
   }
   for (const std::uint64_t id : ran) settle(in_flight_.extract(id).mapped());
   for (const Token token : operations_.tokens()) {
-    if (!operations_.find(token)->decided) complete(token, *stopped_);
+    const LocalOperation* operation = operations_.find(token);
+    if (operation != nullptr && !operation->decided) complete(token, reason);
   }
-  return Status();
 }
 
 /// Launches what a plan allows now.
@@ -229,6 +258,7 @@ void Node::start(Launch launch, InFlight in_flight) {
   launch.id = next_launch_++;
   for (const Token token : in_flight.tokens) operations_.find(token)->decided = true;
   in_flight_.emplace(launch.id, std::move(in_flight));
+  watch_.changed();
   actions_.push_back(std::move(launch));
 }
 
@@ -238,7 +268,7 @@ void Node::finished(std::uint64_t launch_id, const Status& status) {
   InFlight& in_flight = found->second;
   in_flight.ran = true;
   in_flight.status = status;
-  if (in_flight.replayed && !stopped_) {
+  if (in_flight.replayed && in_flight.verdict.ok() && !stopped_) {
     const PlanState& state = plans_[*in_flight.plan];
     if (state.frozen() || state.is_void(in_flight.position)) return;  // until the cut, the end
   }
@@ -248,10 +278,7 @@ void Node::finished(std::uint64_t launch_id, const Status& status) {
 }
 
 void Node::settle(const InFlight& in_flight) {
-  Status status = in_flight.status;
-  if (in_flight.replayed && plans_[*in_flight.plan].is_void(in_flight.position) && stopped_) {
-    status = *stopped_;
-  }
+  const Status status = in_flight.verdict.ok() ? in_flight.status : in_flight.verdict;
   for (const Token token : in_flight.tokens) {
     LocalOperation* operation = operations_.find(token);
     if (operation->outcome.ok()) operation->outcome = status;
@@ -267,6 +294,7 @@ void Node::complete(Token token, Status status, std::int64_t value) {
     if (plan != plans_.end()) plan->second.completed(operation->parameter->index);
   }
   operations_.erase(token);
+  watch_.changed();
   actions_.push_back(Completion{token, std::move(status), value});
 }
 

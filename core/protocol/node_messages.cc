@@ -9,21 +9,26 @@
 
 namespace ringleader::protocol {
 
-Status Node::receive(int from, std::span<const std::byte> bytes) {
-  Result<Message> message = decode(bytes);
-  Status status = message.status();
-  if (status.ok()) {
-    if (const auto* abort = std::get_if<Abort>(&*message)) {
-      lost(abort->reason);
-      return Status();
-    }
-    if (stopped_) return Status();  // what crossed the end of the log no longer matters
-    const auto* announcement = std::get_if<Announcement>(&*message);
-    status = announcement != nullptr ? receive_announcement(from, *announcement)
-             : from == tree_.parent() && !tree_.is_root()
-                 ? receive_log(std::get<LogAppend>(*message), bytes)
-                 : Status(Code::bad_message, "a log entry came from a rank that is not the parent");
+Status Node::receive(int from, Payload bytes) {
+  const Result<Message> message = decode(*bytes);
+  if (message.ok()) return receive(from, *message, bytes);
+  const Status status(message.status().code(),
+                      fmt::format("from rank {}: {}", from, message.status().message()));
+  lost(status);
+  return status;
+}
+
+Status Node::receive(int from, const Message& message, const Payload& bytes) {
+  if (const auto* abort = std::get_if<Abort>(&message)) {
+    lost(abort->reason);
+    return Status();
   }
+  if (stopped_) return Status();  // what crossed the end of the log no longer matters
+  const auto* announcement = std::get_if<Announcement>(&message);
+  Status status = announcement != nullptr ? receive_announcement(from, *announcement)
+                  : from == tree_.parent() && !tree_.is_root()
+                      ? receive_log(std::get<LogAppend>(message), bytes)
+                      : Status(Code::bad_message, "a log entry, though it is not the parent");
   if (!status.ok()) {
     status = Status(status.code(), fmt::format("from rank {}: {}", from, status.message()));
     lost(status);
@@ -36,11 +41,16 @@ Status Node::receive_announcement(int from, const Announcement& announcement) {
   if (child < 0) {
     return Status(Code::bad_message, "an announcement came from a rank that is not a child");
   }
+  if (announcement.sequence != announcements_heard_[static_cast<std::size_t>(child)]++) {
+    return Status(Code::bad_message,
+                  fmt::format("announcement {} is repeated or out of turn", announcement.sequence));
+  }
   if (announcement.applied > catalog_.log_length()) {
     return Status(Code::bad_message, "an announcement refers to log entries that do not exist");
   }
   if (const Status status = receive_operations(child, announcement); !status.ok()) return status;
   for (const JoinAnnouncement& join : announcement.joins) {
+    if (announcement.applied < void_before_) break;
     const ProcessSetInfo* set = catalog_.process_set(join.process_set);
     if (set == nullptr) return Status(Code::bad_message, "a join of an unknown process set");
     readiness_.add_join(join.process_set, child, join.last_rank);
@@ -53,10 +63,18 @@ Status Node::receive_announcement(int from, const Announcement& announcement) {
       outgoing_.farewell = announcement.farewell;
     }
   }
+  if (announcement.alarm != Alarm::none) raise(announcement.alarm);
+  if (announcement.survey) {
+    if (!announcement.survey->is_plausible(tree_.size)) {
+      return Status(Code::bad_message, "an answer about ranks that do not exist");
+    }
+    watch_.answer(child, *announcement.survey);
+  }
   return Status();
 }
 
 Status Node::receive_operations(int child, const Announcement& announcement) {
+  if (announcement.applied < void_before_) return Status();
   Status status;
   announcement.ready.for_each([&](std::uint32_t id) {
     // Whoever sent a stale announcement drops it too, when it applies the entry that made it so.
@@ -100,14 +118,12 @@ Status Node::receive_positions(int child, const Announcement& announcement) {
   return Status();
 }
 
-Status Node::receive_log(const LogAppend& append, std::span<const std::byte> bytes) {
+Status Node::receive_log(const LogAppend& append, const Payload& bytes) {
   if (append.first != catalog_.log_length()) {
     return Status(Code::bad_message, fmt::format("log entry {} came where {} was due", append.first,
                                                  catalog_.log_length()));
   }
-  for (int i = 0; i < tree_.child_count(); ++i) {
-    messages_.push_back({tree_.child(i), Bytes(bytes.begin(), bytes.end())});
-  }
+  for (int i = 0; i < tree_.child_count(); ++i) messages_.push_back({tree_.child(i), bytes});
   for (const LogEntry& entry : append.entries) {
     if (const Status status = apply(entry); !status.ok()) return status;
   }
@@ -175,14 +191,16 @@ void Node::flush_to_parent() {
   }
   if (outgoing_.empty()) return;
   outgoing_.applied = catalog_.log_length();
-  messages_.push_back({tree_.parent(), encode(outgoing_)});
+  outgoing_.sequence = announcements_sent_++;
+  messages_.push_back({tree_.parent(), std::make_shared<const Bytes>(encode(outgoing_))});
   outgoing_ = Announcement();
 }
 
 void Node::send_log() {
   if (log_.empty()) return;
   const std::uint64_t first = catalog_.log_length() - log_.size();
-  const Bytes bytes = encode(LogAppend{first, std::exchange(log_, {})});
+  const auto bytes =
+      std::make_shared<const Bytes>(encode(LogAppend{first, std::exchange(log_, {})}));
   for (int i = 0; i < tree_.child_count(); ++i) messages_.push_back({tree_.child(i), bytes});
 }
 

@@ -21,6 +21,7 @@ Status PlanState::submit(std::uint32_t index, Token token) {
   if (++submitted_count_ == submitted_.size()) {
     std::fill(submitted_.begin(), submitted_.end(), false);
     submitted_count_ = 0;
+    ++step_;
   }
   return Status();
 }
@@ -70,6 +71,13 @@ const std::vector<std::uint32_t>* PlanState::next_batch(bool with_zeros) const {
   const bool ready = std::all_of(batch.begin(), batch.end(),
                                  [this](std::uint32_t i) { return ready_[i] != kNoToken; });
   return ready ? &batch : nullptr;
+}
+
+void PlanState::abandon_step() {
+  phase_ = Phase::negotiated;
+  void_from_ = UINT64_MAX;
+  std::fill(submitted_.begin(), submitted_.end(), false);
+  if (std::exchange(submitted_count_, 0) > 0) ++step_;
 }
 
 void PlanState::launched() { ++position_; }

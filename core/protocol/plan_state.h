@@ -58,6 +58,13 @@ class PlanState {
   /// negotiated from then on.
   bool leave_if_drained();
 
+  /// The step was given up on all ranks: the next one begins with any parameter, negotiated.
+  void abandon_step();
+
+  /// Whole steps that the rank has submitted.
+  std::uint64_t step() const { return step_; }
+  std::uint64_t batches_per_step() const { return batches_.size(); }
+
   bool negotiated() const { return phase_ == Phase::negotiated; }
   bool armed() const { return phase_ == Phase::armed; }
   bool frozen() const { return phase_ == Phase::frozen; }
@@ -78,6 +85,7 @@ class PlanState {
   std::vector<Token> ready_;     ///< per parameter, kNoToken if not ready
   std::vector<bool> submitted_;  ///< per parameter, in this step
   std::uint32_t submitted_count_ = 0;
+  std::uint64_t step_ = 0;
   std::vector<bool> in_flight_;  ///< per parameter: submitted and not completed
   std::uint32_t in_flight_count_ = 0;
   std::vector<std::vector<std::uint32_t>> batches_;

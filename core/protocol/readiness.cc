@@ -50,11 +50,15 @@ void Readiness::report(Entry& entry, const std::optional<std::uint32_t>& id, int
   const Request& theirs = named != nullptr ? named->request : *catalog_.find(*id)->request;
   if (entry.reporters == 0) {
     entry.first_rank = rank;
-    if (named != nullptr) entry.request = named->request;
+    if (named != nullptr) {
+      entry.request = named->request;
+      entry.site = named->site;
+    }
   } else if (!entry.conflict) {
     const Request& first = entry.request ? *entry.request : *catalog_.find(*id)->request;
     if (auto what = first_disagreement(first, theirs)) {
-      entry.conflict = Conflict{std::move(*what), entry.first_rank, rank};
+      entry.conflict = Conflict{std::move(*what), entry.first_rank, rank, entry.site,
+                                named != nullptr ? named->site : ""};
       if (!entry.request) entry.request = first;  // a conflict travels with its request
     }
   }
@@ -83,8 +87,9 @@ void Readiness::finish(std::optional<std::uint32_t> id, Entry entry) {
   CompleteOperation complete;
   complete.absence = entry.absence;
   if (entry.request) {
-    complete.named = NamedAnnouncement{std::move(*entry.request), entry.first_rank, entry.absence,
-                                       std::move(entry.conflict)};
+    complete.named =
+        NamedAnnouncement{std::move(*entry.request), entry.first_rank, std::move(entry.site),
+                          entry.absence, std::move(entry.conflict)};
   } else {
     complete.id = id;
   }
@@ -143,6 +148,14 @@ void Readiness::forget_process_set(std::uint32_t process_set) {
   std::erase_if(by_id_, belongs);
   std::erase_if(by_key_, belongs);
   joins_.erase(process_set);
+}
+
+void Readiness::forget_all() {
+  by_id_.clear();
+  by_key_.clear();
+  joins_.clear();
+  complete_.clear();
+  complete_joins_.clear();
 }
 
 std::vector<CompleteOperation> Readiness::take_complete() { return std::exchange(complete_, {}); }

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace ringleader::protocol {
@@ -43,6 +44,7 @@ class Readiness {
   /// Drops what was collected for the ids [first, first + count), or for a whole process set.
   void forget(std::uint32_t first, std::uint32_t count);
   void forget_process_set(std::uint32_t process_set);
+  void forget_all();
 
   std::vector<CompleteOperation> take_complete();
   std::vector<JoinAnnouncement> take_joins();
@@ -52,6 +54,7 @@ class Readiness {
     std::uint32_t process_set = 0;
     std::uint64_t reporters = 0;     ///< bit per reporter that has it ready
     std::int32_t first_rank = 0;     ///< whose request the others are compared with
+    std::string site;                ///< where that one submitted it, if known
     std::optional<Request> request;  ///< absent while all reports are by id
     Absence absence;
     std::optional<Conflict> conflict;

@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <string_view>
 
 namespace ringleader::protocol {
 namespace {
@@ -81,8 +82,15 @@ std::optional<Disagreement> first_disagreement(const Request& a, const Request& 
   return std::nullopt;
 }
 
+std::string short_name(const Request& request) {
+  constexpr std::string_view kOwn = "ringleader/";
+  if (request.name.rfind(kOwn, 0) != 0) return request.name;
+  return request.name.substr(request.name.rfind('/') + 1);
+}
+
 std::string describe(const Request& request) {
-  std::string text = fmt::format("{} '{}'", name_of(request.op), request.name);
+  const char* what = request.op == Op::register_plan ? "plan" : name_of(request.op);
+  std::string text = fmt::format("{} '{}'", what, short_name(request));
   if (request.process_set != 0) text += fmt::format(" (process set {})", request.process_set);
   return text;
 }
@@ -91,13 +99,15 @@ Status conflict_error(const Request& request, const Conflict& conflict) {
   // The lower rank first: which of the two was heard first depends on timing.
   const bool swap = conflict.rank_b < conflict.rank_a;
   const Disagreement& what = conflict.what;
-  return Status(
-      Code::mismatch,
-      fmt::format("{}: ranks disagree about the {}: rank {} has {}, rank {} has {}; "
-                  "make them equal on all ranks",
-                  describe(request), what.field, swap ? conflict.rank_b : conflict.rank_a,
-                  swap ? what.value_b : what.value_a, swap ? conflict.rank_a : conflict.rank_b,
-                  swap ? what.value_a : what.value_b));
+  const auto side = [](std::int32_t rank, const std::string& value, const std::string& site) {
+    return fmt::format("rank {} has {}{}", rank, value, site.empty() ? "" : " (" + site + ")");
+  };
+  const std::string a = side(conflict.rank_a, what.value_a, conflict.site_a);
+  const std::string b = side(conflict.rank_b, what.value_b, conflict.site_b);
+  return Status(Code::mismatch,
+                fmt::format("{}: ranks disagree about the {}: {}, {}; "
+                            "make them equal on all ranks",
+                            describe(request), what.field, swap ? b : a, swap ? a : b));
 }
 
 bool runs_with_joined_ranks(Op op) { return op == Op::allreduce || op == Op::barrier; }

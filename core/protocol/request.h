@@ -7,6 +7,7 @@
 // It holds no data and no pointers; everything in it can travel to another rank.
 #pragma once
 
+#include <ringleader/core/source_location.h>
 #include <ringleader/core/status.h>
 #include <ringleader/core/tensor.h>
 #include <ringleader/core/types.h>
@@ -41,8 +42,7 @@ struct Request {
   std::vector<TensorSpec> tensors;  ///< tensor operations and register_plan
   std::vector<std::int32_t> ranks;  ///< add_process_set: ascending
   std::uint32_t target = 0;         ///< remove_process_set and release_plan: the id
-
-  bool operator==(const Request&) const = default;
+  SourceLocation where;             ///< the call; of this rank only, it does not travel
 };
 
 /// Operations are matched across ranks by the process set and the name.
@@ -67,13 +67,18 @@ struct Conflict {
   Disagreement what;
   std::int32_t rank_a = 0;
   std::int32_t rank_b = 0;
+  std::string site_a;  ///< "train.cc:42 in step 7", or empty
+  std::string site_b;
 };
 
 /// The first difference that keeps two requests of the same name from running together, or
 /// nothing. The extent of the first dimension of allgather and alltoall may differ.
 std::optional<Disagreement> first_disagreement(const Request& a, const Request& b);
 
-/// "allreduce 'w1.grad' (process set 2)"
+/// The name without the prefix of the library's own operations, such as plans.
+std::string short_name(const Request& request);
+
+/// "allreduce 'w1.grad' (process set 2)", "plan 'optimizer'"
 std::string describe(const Request& request);
 
 /// The error that every rank gets for a conflict about `request`.

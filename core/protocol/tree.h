@@ -30,6 +30,13 @@ struct Tree {
     return static_cast<int>(std::clamp<std::int64_t>(size - first, 0, radix));
   }
 
+  /// Levels of the tree below this rank.
+  int levels_below() const {
+    int levels = 0;
+    for (std::int64_t first = first_child(); first < size; first = first * radix + 1) ++levels;
+    return levels;
+  }
+
   int child(int index) const { return static_cast<int>(first_child()) + index; }
 
   /// The index of `other` among the children, or -1.

@@ -6,6 +6,7 @@
 //   signed    zigzag, then as unsigned
 //   f64       8 bytes, little endian
 //   string    unsigned length, then the bytes
+//   seal      8 bytes at the end: a checksum of all before it, so that damage is not acted upon
 //
 // Reader never reads past the end and never allocates more than the input could fill: a length is
 // checked against the bytes that remain. After the first error it returns zeros and ok() is false,
@@ -23,6 +24,24 @@
 namespace ringleader::protocol {
 
 using Bytes = std::vector<std::byte>;
+
+/// FNV-1a over words of 8 bytes, the last one filled with zeros, and the length. It tells damage
+/// from a message; it is no protection against intent.
+inline std::uint64_t checksum(std::span<const std::byte> bytes) {
+  constexpr std::uint64_t kPrime = 0x100000001b3;
+  std::uint64_t hash = 0xcbf29ce484222325 ^ bytes.size();
+  while (!bytes.empty()) {
+    std::uint64_t word = 0;
+    const std::size_t size = bytes.size() < 8 ? bytes.size() : 8;
+    for (std::size_t i = 0; i < size; ++i) {
+      word |= static_cast<std::uint64_t>(bytes[i]) << (8 * i);
+    }
+    hash = (hash ^ word) * kPrime;
+    hash ^= hash >> 32;
+    bytes = bytes.subspan(size);
+  }
+  return hash;
+}
 
 class Writer {
  public:
@@ -52,6 +71,8 @@ class Writer {
     const auto* first = reinterpret_cast<const std::byte*>(text.data());
     bytes_.insert(bytes_.end(), first, first + text.size());
   }
+
+  void seal() { word(checksum(bytes_)); }
 
   Bytes take() { return std::move(bytes_); }
   std::size_t size() const { return bytes_.size(); }
@@ -112,6 +133,14 @@ class Reader {
     const auto* first = reinterpret_cast<const char*>(bytes_.data() + position_);
     position_ += size;
     return std::string(first, size);
+  }
+
+  /// Takes the seal off the end; false if it does not fit the rest.
+  bool unseal() {
+    if (bytes_.size() < 8) return false;
+    Reader seal(bytes_.last(8));
+    bytes_ = bytes_.first(bytes_.size() - 8);
+    return seal.word() == checksum(bytes_);
   }
 
   bool ok() const { return ok_; }

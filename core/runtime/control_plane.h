@@ -7,13 +7,17 @@
 
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <vector>
 
 namespace ringleader {
 
+/// Shared, as the same bytes may go to several ranks and be passed on as they came.
+using MessageBytes = std::shared_ptr<const std::vector<std::byte>>;
+
 struct ReceivedMessage {
   int from = 0;
-  std::vector<std::byte> bytes;
+  MessageBytes bytes;
 };
 
 /// Larger messages are refused, so that a broken peer cannot make this process allocate at will.
@@ -26,7 +30,7 @@ class ControlPlane {
   virtual ~ControlPlane() = default;
 
   /// Queues a message. Does not block.
-  virtual Status send(int to, std::vector<std::byte> bytes) = 0;
+  virtual Status send(int to, MessageBytes bytes) = 0;
 
   /// Moves on what is queued and appends what has arrived to `received`. Does not block.
   virtual Status poll(std::vector<ReceivedMessage>& received) = 0;

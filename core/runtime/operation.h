@@ -7,12 +7,14 @@
 #include <ringleader/core/output.h>
 #include <ringleader/core/protocol/plan_state.h>
 #include <ringleader/core/protocol/request.h>
+#include <ringleader/core/source_location.h>
 #include <ringleader/core/status.h>
 #include <ringleader/core/tensor.h>
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <variant>
@@ -46,6 +48,7 @@ class Operation {
   std::vector<TensorBuffers> buffers;    ///< one per tensor of the request
   Shape input_shape;                     ///< this rank's shape, where the result's depends on it
   std::vector<std::int64_t> split_rows;  ///< alltoall: rows for each member
+  SourceLocation where;                  ///< the call that submitted it
 
   // The outcome.
   Status status;
@@ -56,6 +59,12 @@ class Operation {
   std::atomic<bool> done{false};
 
   std::weak_ptr<runtime::Runtime> runtime;  ///< who completes it
+  std::uint64_t flight = 0;                 ///< its number in the flight recorder
+
+  // Whom to call when it is done: guarded by the runtime. `awaited` is set after a callback was
+  // added, `done` before callbacks are looked for, so one of the two sides finds the other.
+  std::vector<std::function<void(const Status&)>> callbacks;
+  std::atomic<bool> awaited{false};
 };
 
 }  // namespace ringleader

@@ -32,7 +32,8 @@ Runtime::Runtime(RuntimeOptions options, std::unique_ptr<ControlPlane> control_p
     : options_(std::move(options)),
       control_plane_(std::move(control_plane)),
       executor_(std::move(backends), options_.node.rank, options_.fill_neutral),
-      node_(options_.node) {
+      node_(options_.node),
+      flight_(options_.node.rank, options_.node.size) {
   woken_by_arrivals_ = options_.node.size == 1 || control_plane_->set_waker([this] {
     const std::lock_guard lock(mailbox_mutex_);
     mail_ = true;
@@ -54,6 +55,7 @@ Runtime::~Runtime() {
 
 void Runtime::post(const std::shared_ptr<Operation>& operation, Wake wake) {
   operation->runtime = weak_from_this();
+  participants_.note();
   const std::lock_guard lock(mailbox_mutex_);
   if (closed_) {
     operation->status = Status(Code::shutdown, "the library has been shut down");
@@ -79,6 +81,7 @@ void Runtime::wait(const Operation& operation) {
 
 /// Does rounds until `finished`, or sleeps while another waiter does them.
 void Runtime::drive(const std::function<bool()>& finished) {
+  const Participants::Waiting waiting(participants_);
   ++drivers_;
   Backoff backoff;
   const bool may_drive = options_.any_thread || std::this_thread::get_id() == owner_;
@@ -95,6 +98,7 @@ void Runtime::drive(const std::function<bool()>& finished) {
     }
     const bool progress = iterate();
     loop.unlock();
+    run_callbacks();
     if (progress) {
       backoff.reset();
     } else if (!finished()) {
@@ -119,10 +123,14 @@ void Runtime::background() {
   for (;;) {
     microseconds rest = kBackgroundRest;  // while a waiter drives
     if (drivers_ == 0) {
-      const std::lock_guard loop(loop_mutex_);
-      if (iterate()) backoff.reset();
-      const bool idle = operations_.empty() && executor_.idle() && control_plane_->sent_all();
-      rest = idle && woken_by_arrivals_ ? kForever : backoff.rest(!idle);
+      {
+        const std::lock_guard loop(loop_mutex_);
+        if (iterate()) backoff.reset();
+        const bool idle = operations_.empty() && executor_.idle() && control_plane_->sent_all() &&
+                          !node_.wants_tick();
+        rest = idle && woken_by_arrivals_ ? kForever : backoff.rest(!idle);
+      }
+      run_callbacks();
     }
     if (rest.count() == 0) continue;
     std::unique_lock lock(mailbox_mutex_);
@@ -132,114 +140,18 @@ void Runtime::background() {
   }
 }
 
-bool Runtime::iterate() {
-  bool progress = drain_mailbox();
-  progress |= receive_messages();
-  pump();
-  if (poll_batches()) {
-    progress = true;
-    pump();
-  }
-  if (progress) ++productive_rounds_;
-  if (node_.stopped()) {
-    drained_ =
-        node_.drained() && operations_.empty() && executor_.idle() && control_plane_->sent_all();
-  }
-  return progress;
-}
-
-bool Runtime::drain_mailbox() {
-  if (!mailbox_filled_) return false;
-  std::vector<std::shared_ptr<Operation>> mail;
+void Runtime::when_done(const std::shared_ptr<Operation>& operation,
+                        std::function<void(const Status&)> callback) {
   {
     const std::lock_guard lock(mailbox_mutex_);
-    mail.swap(mailbox_);
-    mailbox_filled_ = false;
+    operation->callbacks.push_back(std::move(callback));
+    operation->awaited = true;
+    if (!operation->done) return;
+    if (operation->callbacks.empty()) return;  // taken by the thread that completed it
+    callback = std::move(operation->callbacks.back());
+    operation->callbacks.pop_back();
   }
-  for (const auto& operation : mail) {
-    const protocol::Token token = next_token_++;
-    operations_.emplace(token, operation);
-    Status status;
-    if (const auto* parameter = std::get_if<PlanParameterRequest>(&operation->wish)) {
-      status = node_.submit_parameter(token, parameter->plan, parameter->index);
-    } else {
-      status = node_.submit(token, std::get<protocol::Request>(operation->wish));
-    }
-    if (status.ok()) continue;
-    protocol::Completion refused{token, std::move(status), 0};
-    act(refused);
-  }
-  return !mail.empty();
-}
-
-bool Runtime::receive_messages() {
-  received_.clear();
-  if (const Status status = control_plane_->poll(received_); !status.ok()) fail(status);
-  for (const ReceivedMessage& message : received_) {
-    if (const Status status = node_.receive(message.from, message.bytes); !status.ok()) {
-      log(LogLevel::error, status.message());
-    }
-  }
-  return !received_.empty();
-}
-
-bool Runtime::poll_batches() {
-  if (executor_.idle()) return false;
-  const std::vector<FinishedBatch> finished = executor_.poll();
-  for (const FinishedBatch& batch : finished) {
-    node_.finished(batch.launch_id, batch.status);
-    if (!batch.status.ok()) fail(batch.status);
-  }
-  return !finished.empty();
-}
-
-/// Does what the node wants until it wants nothing more.
-void Runtime::pump() {
-  for (;;) {
-    std::vector<protocol::Action> actions = node_.take_actions();
-    for (protocol::OutgoingMessage& message : node_.take_messages()) {
-      ++counters_.control_messages;
-      counters_.control_bytes += message.bytes.size();
-      const Status status = control_plane_->send(message.to, std::move(message.bytes));
-      if (!status.ok()) fail(status);
-    }
-    if (actions.empty()) return;
-    for (protocol::Action& action : actions) {
-      std::visit([this](auto& a) { act(a); }, action);
-    }
-  }
-}
-
-void Runtime::act(protocol::Launch& launch) {
-  std::vector<std::shared_ptr<Operation>> operations;
-  for (const protocol::LaunchItem& item : launch.items) {
-    const auto found = operations_.find(item.token);
-    operations.push_back(found == operations_.end() ? nullptr : found->second);
-  }
-  const Status status =
-      executor_.launch(launch, node_.catalog().ranks_of(launch.process_set), std::move(operations));
-  if (!status.ok()) fail(status);
-}
-
-void Runtime::act(protocol::Completion& completion) {
-  const auto found = operations_.find(completion.token);
-  if (found == operations_.end()) return;
-  const std::shared_ptr<Operation> operation = std::move(found->second);
-  operations_.erase(found);
-  operation->status = std::move(completion.status);
-  operation->value = completion.value;
-  operation->done = true;
-  if (sleepers_ == 0) return;
-  const std::lock_guard lock(mailbox_mutex_);
-  completed_.notify_all();
-}
-
-void Runtime::act(protocol::ChannelClosed& closed) { executor_.close_channel(closed.channel); }
-
-void Runtime::fail(const Status& status) {
-  if (node_.stopped() && node_.stop_reason().code() == Code::rank_lost) return;
-  log(LogLevel::error, status.message());
-  node_.lost(status);
+  callback(operation->status);
 }
 
 void Runtime::shutdown() {
@@ -259,13 +171,16 @@ void Runtime::shutdown() {
     // Ranks without a background thread answer when their programs next wait.
     return drained_ || (options_.background_thread && now > deadline);
   });
-  const std::lock_guard loop(loop_mutex_);
-  if (!drained_) fail(Status(Code::rank_lost, "other ranks did not answer a shutdown"));
   {
-    const std::lock_guard lock(mailbox_mutex_);
-    closed_ = true;
+    const std::lock_guard loop(loop_mutex_);
+    if (!drained_) fail(Status(Code::rank_lost, "other ranks did not answer a shutdown"));
+    {
+      const std::lock_guard lock(mailbox_mutex_);
+      closed_ = true;
+    }
+    iterate();  // what was posted meanwhile is refused
   }
-  iterate();  // what was posted meanwhile is refused
+  run_callbacks();
 }
 
 std::vector<int> Runtime::process_set_ranks(std::uint32_t process_set) {
@@ -282,7 +197,7 @@ RuntimeCounters Runtime::counters() {
 
 bool Runtime::failed() {
   const std::lock_guard loop(loop_mutex_);
-  return node_.stopped() && node_.stop_reason().code() == Code::rank_lost;
+  return node_.failed();
 }
 
 }  // namespace ringleader::runtime

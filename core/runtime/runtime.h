@@ -16,7 +16,9 @@
 #include <ringleader/core/runtime/backoff.h>
 #include <ringleader/core/runtime/control_plane.h>
 #include <ringleader/core/runtime/executor.h>
+#include <ringleader/core/runtime/flight_recorder.h>
 #include <ringleader/core/runtime/operation.h>
+#include <ringleader/core/runtime/participants.h>
 
 #include <atomic>
 #include <condition_variable>
@@ -36,6 +38,7 @@ struct RuntimeOptions {
   bool any_thread = true;       ///< false: only the constructing thread may use the adapters
   bool oversubscribed = false;  ///< more ranks on this node than cores: never spin
   FillNeutral fill_neutral;
+  std::function<void(const Status&)> on_failure;  ///< called once, if a rank was lost or stalled
 };
 
 struct RuntimeCounters {
@@ -69,6 +72,11 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   /// post() and wait(), without waking the background thread in between.
   void run(const std::shared_ptr<Operation>& operation);
 
+  /// Calls back once the operation is done, at once if it is. The callback runs on the thread that
+  /// completes the operation, with no lock held: it may submit and wait. It must not throw.
+  void when_done(const std::shared_ptr<Operation>& operation,
+                 std::function<void(const Status&)> callback);
+
   /// Tells all ranks to stop, and blocks until everything decided has run and every operation of
   /// this rank is done. Later operations end with Code::shutdown.
   void shutdown();
@@ -77,6 +85,9 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   std::vector<int> process_set_ranks(std::uint32_t process_set);
 
   RuntimeCounters counters();
+
+  /// The last operations; written by the thread that drives the runtime.
+  const FlightLog& flight_log() const { return flight_.log(); }
 
   /// True if it ended because a rank or the transport failed.
   bool failed();
@@ -90,6 +101,11 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   void act(protocol::Launch& launch);
   void act(protocol::Completion& completion);
   void act(protocol::ChannelClosed& closed);
+  void act(protocol::Notice& notice);
+  void submit(const std::shared_ptr<Operation>& operation);
+  void tick(bool blocked);
+  std::int64_t round_time();
+  void run_callbacks();
   void fail(const Status& status);
   void drive(const std::function<bool()>& finished);
   void background();
@@ -106,6 +122,10 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   std::vector<ReceivedMessage> received_;
   RuntimeCounters counters_;
   bool shutdown_requested_ = false;
+  bool failure_told_ = false;
+  FlightRecorder flight_;
+  std::int64_t round_time_ = 0;  ///< nanoseconds; 0: not asked for in this round
+  std::uint64_t fruitless_rounds_ = 0;
 
   // The mailbox: guarded by mailbox_mutex_.
   std::mutex mailbox_mutex_;
@@ -116,6 +136,10 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   bool stop_ = false;
   bool closed_ = false;  ///< nobody works on the mailbox any more
 
+  std::vector<std::function<void()>> callbacks_;  ///< due: guarded by mailbox_mutex_
+  std::atomic<bool> callbacks_due_{false};
+
+  Participants participants_;
   std::atomic<int> drivers_{0};   ///< threads in drive()
   std::atomic<int> sleepers_{0};  ///< those of them that wait for `completed_`
   std::atomic<std::uint64_t> productive_rounds_{0};

@@ -27,10 +27,10 @@ TEST_CASE("a name travels once and is a bit afterwards") {
     REQUIRE(network[0].receive(1, messages[0].bytes).ok());
     network.submit(0, allreduce_of("a name of some length that is not sent twice"));
     network.settle();
-    return messages[0].bytes.size();
+    return messages[0].bytes->size();
   };
   CHECK(bytes_of_announcement() > 44);
-  CHECK(bytes_of_announcement() < 24);
+  CHECK(bytes_of_announcement() < 32);
 }
 
 TEST_CASE("the root receives one message per child and round, whatever the number of ranks") {
@@ -273,9 +273,26 @@ TEST_CASE("at rest no message is sent") {
 
 TEST_CASE("a rank that may not speak is an error") {
   Network network(4, 2);
-  const Bytes log = encode(LogAppend{0, {JoinedEntry{0, 0}}});
+  const auto payload = [](const Message& message) {
+    return std::make_shared<const Bytes>(encode(message));
+  };
+  const Payload log = payload(LogAppend{0, {JoinedEntry{0, 0}}});
   CHECK(network[3].receive(2, log).code() == Code::bad_message);  // its parent is 1
+  CHECK(network[0].receive(3, payload(Announcement())).code() == Code::bad_message);
+}
+
+TEST_CASE("a message that a broken peer sends twice, or does not send, is an error") {
   Announcement announcement;
-  announcement.ready.insert(0);
-  CHECK(network[0].receive(3, encode(announcement)).code() == Code::bad_message);
+  announcement.farewell = Farewell{1};
+  for (const std::uint64_t second : {0, 2}) {
+    Network network(3, 2);
+    announcement.sequence = 0;
+    CHECK(network[0].receive(1, announcement, nullptr).ok());
+    Network other(3, 2);
+    CHECK(other[0].receive(2, Announcement(), nullptr).ok());
+    announcement.sequence = second;
+    announcement.farewell.reset();
+    CHECK(other[0].receive(2, announcement, nullptr).code() == Code::bad_message);
+    CHECK(other[0].failed());
+  }
 }

@@ -150,13 +150,13 @@ class Simulation {
     }
   }
 
-  void send(int from, int to, protocol::Bytes bytes) {
+  void send(int from, int to, protocol::Payload bytes) {
     ++report_.messages;
     if (quiet_ranks_ == scenario_.ranks && scenario_.quiet_plan_steps > 0) {
       checker_.fail("I8", "rank " + std::to_string(from) + " sends in a step of armed plans");
     }
     if (from == 0) {
-      const Result<protocol::Message> message = protocol::decode(bytes);
+      const Result<protocol::Message> message = protocol::decode(*bytes);
       const auto* append = std::get_if<protocol::LogAppend>(&*message);
       if (append != nullptr && append->first >= root_log_length_) {
         root_log_length_ = append->first + append->entries.size();
@@ -169,10 +169,10 @@ class Simulation {
                   [this, from, to, bytes = std::move(bytes)] { deliver(from, to, bytes); }});
   }
 
-  void deliver(int from, int to, const protocol::Bytes& bytes) {
+  void deliver(int from, int to, const protocol::Payload& bytes) {
     Rank& state = ranks_[static_cast<std::size_t>(to)];
     if (state.dead) return;
-    const Result<protocol::Message> message = protocol::decode(bytes);
+    const Result<protocol::Message> message = protocol::decode(*bytes);
     if (message.ok() && !state.node->stopped()) {
       if (const auto* append = std::get_if<protocol::LogAppend>(&*message)) {
         checker_.log(to, *append);

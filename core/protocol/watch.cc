@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ringleader/core/protocol/watch.h>
+
+namespace ringleader::protocol {
+namespace {
+
+/// A node waits so long for the answers of its children, for each level of the tree below it.
+constexpr Time kPatiencePerLevel = 500'000;
+
+/// An alarm that nobody has answered for so long is not heard.
+constexpr Time kUnheard = 5'000'000;
+
+}  // namespace
+
+Alarm Watch::tick(Time now, bool blocked, Token oldest) {
+  now_ = now;
+  if (open_ && opened_at_ < 0) opened_at_ = now;
+  if (std::exchange(changed_, false) || !blocked) {
+    blocked_since_ = now;
+    blocked_raised_ = false;
+  }
+  if (oldest != oldest_) {
+    oldest_ = oldest;
+    oldest_since_ = now;
+    raised_ = Alarm::none;
+  }
+
+  const auto due = [](Time limit, Time since_us) { return limit > 0 && since_us >= limit; };
+  const auto raise = [&](Alarm alarm) {
+    raised_ = alarm;
+    raised_at_ = now;
+    heard_ = false;
+    return alarm;
+  };
+  if (raised_ < Alarm::overdue && due(options_.stall_abort_us, waited())) {
+    return raise(Alarm::overdue);
+  }
+  if (raised_ < Alarm::late && due(options_.stall_warning_us, waited())) return raise(Alarm::late);
+  if (raised_ != Alarm::none && !heard_ && now - raised_at_ >= kUnheard) {
+    heard_ = true;  // said once
+    return raised_ == Alarm::overdue ? Alarm::hopeless : Alarm::unheard;
+  }
+  if (blocked && !blocked_raised_ && due(options_.blocked_grace_us, now - blocked_since_)) {
+    blocked_raised_ = true;
+    return Alarm::blocked;
+  }
+  return Alarm::none;
+}
+
+void Watch::open() {
+  open_ = true;
+  opened_at_ = -1;
+  answered_ = 0;
+  survey_ = Survey();
+  // Whoever is overdue counts on an end, not on a question.
+  if (raised_ != Alarm::overdue) heard_ = true;
+}
+
+void Watch::answer(int reporter, Survey survey) {
+  if (!open_ || has_answered(reporter)) return;
+  answered_ |= std::uint64_t{1} << reporter;
+  survey_.merge(std::move(survey));
+}
+
+bool Watch::is_complete(std::uint64_t reporters, int levels_below) const {
+  if (!open_) return false;
+  if ((reporters & ~answered_) == 0) return true;
+  return opened_at_ >= 0 && now_ - opened_at_ >= levels_below * kPatiencePerLevel;
+}
+
+Survey Watch::take_survey() {
+  open_ = false;
+  return std::move(survey_);
+}
+
+}  // namespace ringleader::protocol

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Watch: notices on one rank that nothing goes on, and keeps its part of the survey that follows.
+// Time comes as an argument, in microseconds since any moment.
+//
+//   blocked   every thread that uses the library has waited for `blocked_grace_us`, and nothing has
+//             happened since: perhaps a deadlock, which a survey can prove
+//   late      the rank's oldest operation has been pending for `stall_warning_us`: worth a warning
+//   overdue   the same for `stall_abort_us`: all ranks are to fail
+//
+// Each is raised once: blocked again when something has happened in between, the others again for
+// another operation. An alarm travels up the tree; the root answers with an inquiry in the log. A
+// late alarm that is not answered is `unheard`, an overdue one `hopeless`: the rank is on its own.
+#pragma once
+
+#include <ringleader/core/protocol/plan_state.h>
+#include <ringleader/core/protocol/survey.h>
+
+#include <cstdint>
+#include <utility>
+
+namespace ringleader::protocol {
+
+/// Microseconds.
+using Time = std::int64_t;
+
+struct WatchOptions {
+  Time blocked_grace_us = 1'000'000;   ///< 0: deadlocks are not looked for
+  Time stall_warning_us = 10'000'000;  ///< 0: no warning
+  Time stall_abort_us = 300'000'000;   ///< 0: wait for ever
+};
+
+class Watch {
+ public:
+  explicit Watch(const WatchOptions& options) : options_(options) {}
+
+  /// Something has happened on this rank: it submitted, launched or completed an operation.
+  void changed() { changed_ = true; }
+
+  /// `blocked`: all the program's threads wait, for whatever operation. `oldest` is the rank's
+  /// oldest pending operation that can be late, or kNoToken. Returns the heaviest alarm that is due
+  /// and has not been raised.
+  Alarm tick(Time now, bool blocked, Token oldest);
+
+  const WatchOptions& options() const { return options_; }
+
+  /// How long the oldest operation has been pending, as far as this rank has watched.
+  Time waited() const { return oldest_ == kNoToken ? 0 : now_ - oldest_since_; }
+
+  // The part of this node in the inquiry that is open, if one is.
+  void open();
+  bool is_open() const { return open_; }
+  bool has_answered(int reporter) const { return ((answered_ >> reporter) & 1) != 0; }
+  void answer(int reporter, Survey survey);
+
+  /// True when all have answered, or when those that have not are not waited for any longer.
+  bool is_complete(std::uint64_t reporters, int levels_below) const;
+  Survey take_survey();
+
+ private:
+  WatchOptions options_;
+  Time now_ = 0;
+  bool changed_ = false;
+  Time blocked_since_ = 0;
+  bool blocked_raised_ = false;
+  Token oldest_ = kNoToken;
+  Time oldest_since_ = 0;
+  Alarm raised_ = Alarm::none;  ///< for the oldest operation
+  Time raised_at_ = 0;
+  bool heard_ = false;  ///< an inquiry has come since
+
+  bool open_ = false;
+  Time opened_at_ = -1;
+  std::uint64_t answered_ = 0;  ///< bit per reporter
+  Survey survey_;
+};
+
+}  // namespace ringleader::protocol

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ringleader/core/runtime/flight_recorder.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+namespace ringleader::runtime {
+namespace {
+
+template <std::size_t N>
+void copy(std::array<char, N>& to, std::string_view text) {
+  const std::size_t size = std::min(N, text.size());
+  std::memcpy(to.data(), text.data(), size);
+  if (size < N) to[size] = '\0';
+}
+
+template <typename Clock>
+std::int64_t nanoseconds() {
+  return std::chrono::nanoseconds(Clock::now().time_since_epoch()).count();
+}
+
+std::int64_t bytes_of(const protocol::TensorSpec& tensor) {
+  return count_of(tensor.shape) * static_cast<std::int64_t>(size_of(tensor.dtype));
+}
+
+}  // namespace
+
+FlightRecorder::FlightRecorder(int rank, int size) {
+  log_.rank = static_cast<std::uint32_t>(rank);
+  log_.size = static_cast<std::uint32_t>(size);
+  log_.realtime_offset =
+      nanoseconds<std::chrono::system_clock>() - nanoseconds<std::chrono::steady_clock>();
+}
+
+void FlightRecorder::submitted(Operation& operation, const protocol::Request* plan,
+                               std::int64_t step, std::int64_t now) {
+  operation.flight = next_++;
+  FlightRecord& record = log_.records[operation.flight % FlightLog::kRecords];
+  record.sequence = operation.flight;
+  record.submitted = now;
+  record.decided = record.launched = record.completed = 0;
+  record.code = 0;
+  record.step = step;
+  std::string_view file = operation.where.file;
+  file.remove_prefix(file.rfind('/') + 1);  // npos + 1 is 0
+  copy(record.file, file);
+  record.line = operation.where.line;
+  if (plan != nullptr) {
+    const auto& tensor = plan->tensors[std::get<PlanParameterRequest>(operation.wish).index];
+    record.op = static_cast<std::uint8_t>(Op::allreduce);
+    record.process_set = plan->process_set;
+    record.bytes = bytes_of(tensor);
+    copy(record.name, tensor.name);
+  } else if (const auto* request = std::get_if<protocol::Request>(&operation.wish)) {
+    record.op = static_cast<std::uint8_t>(request->op);
+    record.process_set = request->process_set;
+    record.bytes = 0;
+    for (const auto& tensor : request->tensors) record.bytes += bytes_of(tensor);
+    copy(record.name, request->name);
+  }
+}
+
+void FlightRecorder::completed(const Operation& operation, std::int64_t now) {
+  FlightRecord* record = find(operation);
+  if (record == nullptr) return;
+  record->completed = now;
+  record->code = static_cast<std::uint8_t>(operation.status.code());
+}
+
+}  // namespace ringleader::runtime

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// FlightRecorder: the last operations of this rank and how far each has come, in memory that can be
+// written to a file as it is, also by a signal handler. scripts/flight_report.py reads the files of
+// all ranks and says where they diverged; it knows this layout.
+#pragma once
+
+#include <ringleader/core/runtime/operation.h>
+#include <ringleader/core/types.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+
+namespace ringleader::runtime {
+
+/// Times are nanoseconds of the monotonic clock, 0 if it has not come to that. An operation is
+/// stamped when the runtime notices, so times within one round of its loop are equal.
+struct FlightRecord {
+  std::uint64_t sequence = 0;  ///< of this rank's operations: 1, 2, ...; 0: no record
+  std::int64_t submitted = 0;
+  std::int64_t decided = 0;
+  std::int64_t launched = 0;
+  std::int64_t completed = 0;
+  std::int64_t bytes = 0;  ///< of all its tensors
+  std::int64_t step = -1;  ///< of its plan, if it belongs to one
+  std::uint32_t process_set = 0;
+  std::int32_t line = 0;
+  std::uint8_t op = 0;    ///< as in Op; plan parameters are allreduces
+  std::uint8_t code = 0;  ///< as in Code
+  std::array<char, 30> file{};
+  std::array<char, 64> name{};  ///< cut short if need be; not terminated then
+};
+
+struct FlightLog {
+  static constexpr std::size_t kRecords = 1024;
+
+  std::array<char, 8> magic = {'R', 'L', 'F', 'L', 'I', 'G', 'H', '1'};
+  std::uint32_t rank = 0;
+  std::uint32_t size = 0;
+  std::uint32_t record_bytes = sizeof(FlightRecord);
+  std::uint32_t records_max = kRecords;
+  std::int64_t realtime_offset = 0;  ///< what to add to a time to get nanoseconds since 1970
+  std::array<char, 512> reason{};    ///< why it was written
+  std::array<FlightRecord, kRecords> records{};
+};
+
+static_assert(std::is_trivially_copyable_v<FlightLog>);
+
+class FlightRecorder {
+ public:
+  FlightRecorder(int rank, int size);
+
+  /// The operation has been handed over. `plan` describes a plan parameter, else it is null.
+  void submitted(Operation& operation, const protocol::Request* plan, std::int64_t step,
+                 std::int64_t now);
+  void decided(const Operation& operation, std::int64_t now) {
+    stamp(operation, now, &FlightRecord::decided);
+  }
+  void launched(const Operation& operation, std::int64_t now) {
+    stamp(operation, now, &FlightRecord::launched);
+  }
+  void completed(const Operation& operation, std::int64_t now);
+
+  const FlightLog& log() const { return log_; }
+
+ private:
+  FlightRecord* find(const Operation& operation) {
+    FlightRecord& record = log_.records[operation.flight % FlightLog::kRecords];
+    return record.sequence == operation.flight ? &record : nullptr;
+  }
+  void stamp(const Operation& operation, std::int64_t now, std::int64_t FlightRecord::*time) {
+    if (FlightRecord* record = find(operation)) record->*time = now;
+  }
+
+  FlightLog log_;
+  std::uint64_t next_ = 1;
+};
+
+}  // namespace ringleader::runtime

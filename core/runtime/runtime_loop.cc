@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One round of the loop: what it takes in, and what it does about what the node wants.
+#include <ringleader/core/log.h>
+#include <ringleader/core/runtime/runtime.h>
+
+#include <chrono>
+#include <utility>
+
+namespace ringleader::runtime {
+namespace {
+
+/// Fruitless rounds between two looks at the clock. A round takes from 0.2 us, spinning, to 1 ms.
+constexpr std::uint64_t kRoundsPerTick = 64;
+
+}  // namespace
+
+bool Runtime::iterate() {
+  // Before the mailbox is emptied: whoever waits has posted before.
+  const bool blocked = participants_.all_wait();
+  round_time_ = 0;
+  bool progress = drain_mailbox();
+  progress |= receive_messages();
+  pump();
+  if (poll_batches()) {
+    progress = true;
+    pump();
+  }
+  if (node_.wants_tick() || (!progress && ++fruitless_rounds_ % kRoundsPerTick == 0)) {
+    tick(blocked);
+  }
+  if (progress) ++productive_rounds_;
+  if (node_.failed() && !std::exchange(failure_told_, true)) {
+    if (options_.on_failure) options_.on_failure(node_.stop_reason());
+  }
+  if (node_.stopped()) {
+    drained_ =
+        node_.drained() && operations_.empty() && executor_.idle() && control_plane_->sent_all();
+  }
+  return progress;
+}
+
+bool Runtime::drain_mailbox() {
+  if (!mailbox_filled_) return false;
+  std::vector<std::shared_ptr<Operation>> mail;
+  {
+    const std::lock_guard lock(mailbox_mutex_);
+    mail.swap(mailbox_);
+    mailbox_filled_ = false;
+  }
+  for (const auto& operation : mail) submit(operation);
+  return !mail.empty();
+}
+
+void Runtime::submit(const std::shared_ptr<Operation>& operation) {
+  const protocol::Token token = next_token_++;
+  operations_.emplace(token, operation);
+  Status status;
+  if (const auto* parameter = std::get_if<PlanParameterRequest>(&operation->wish)) {
+    const protocol::PlanInfo* plan = node_.catalog().plan(parameter->plan);
+    flight_.submitted(*operation, plan == nullptr ? nullptr : plan->request.get(),
+                      node_.step_of(parameter->plan), round_time());
+    status = node_.submit_parameter(token, parameter->plan, parameter->index, operation->where);
+  } else {
+    flight_.submitted(*operation, nullptr, -1, round_time());
+    auto& request = std::get<protocol::Request>(operation->wish);
+    request.where = operation->where;
+    status = node_.submit(token, request);
+  }
+  if (status.ok()) return;
+  protocol::Completion refused{token, std::move(status), 0};
+  act(refused);
+}
+
+/// The clock is read at most once in a round.
+std::int64_t Runtime::round_time() {
+  if (round_time_ == 0) {
+    round_time_ =
+        std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
+  }
+  return round_time_;
+}
+
+void Runtime::tick(bool blocked) {
+  node_.tick(round_time() / 1000, blocked);
+  pump();
+}
+
+bool Runtime::receive_messages() {
+  received_.clear();
+  if (const Status status = control_plane_->poll(received_); !status.ok()) fail(status);
+  for (const ReceivedMessage& message : received_) {
+    if (const Status status = node_.receive(message.from, message.bytes); !status.ok()) {
+      log(LogLevel::error, status.message());
+    }
+  }
+  return !received_.empty();
+}
+
+bool Runtime::poll_batches() {
+  if (executor_.idle()) return false;
+  const std::vector<FinishedBatch> finished = executor_.poll();
+  for (const FinishedBatch& batch : finished) {
+    node_.finished(batch.launch_id, batch.status);
+    if (!batch.status.ok()) fail(batch.status);
+  }
+  return !finished.empty();
+}
+
+/// Does what the node wants until it wants nothing more.
+void Runtime::pump() {
+  for (;;) {
+    std::vector<protocol::Action> actions = node_.take_actions();
+    for (protocol::OutgoingMessage& message : node_.take_messages()) {
+      ++counters_.control_messages;
+      counters_.control_bytes += message.bytes->size();
+      const Status status = control_plane_->send(message.to, std::move(message.bytes));
+      if (!status.ok()) fail(status);
+    }
+    if (actions.empty()) return;
+    for (protocol::Action& action : actions) {
+      std::visit([this](auto& a) { act(a); }, action);
+    }
+  }
+}
+
+void Runtime::act(protocol::Launch& launch) {
+  std::vector<std::shared_ptr<Operation>> operations;
+  for (const protocol::LaunchItem& item : launch.items) {
+    const auto found = operations_.find(item.token);
+    operations.push_back(found == operations_.end() ? nullptr : found->second);
+  }
+  for (const auto& operation : operations) {
+    if (operation != nullptr) flight_.decided(*operation, round_time());
+  }
+  const Status status =
+      executor_.launch(launch, node_.catalog().ranks_of(launch.process_set), operations);
+  for (const auto& operation : operations) {
+    if (operation != nullptr) flight_.launched(*operation, round_time());
+  }
+  if (status.code() == Code::unsupported) {
+    node_.finished(launch.id, status);  // which all ranks find, for the same reasons
+  } else if (!status.ok()) {
+    fail(status);
+  }
+}
+
+void Runtime::act(protocol::Completion& completion) {
+  const auto found = operations_.find(completion.token);
+  if (found == operations_.end()) return;
+  const std::shared_ptr<Operation> operation = std::move(found->second);
+  operations_.erase(found);
+  operation->status = std::move(completion.status);
+  operation->value = completion.value;
+  flight_.completed(*operation, round_time());
+  operation->done = true;
+  if (operation->awaited) {
+    const std::lock_guard lock(mailbox_mutex_);
+    for (auto& callback : operation->callbacks) {
+      callbacks_.push_back(
+          [operation, callback = std::move(callback)] { callback(operation->status); });
+    }
+    operation->callbacks.clear();
+    callbacks_due_ = true;
+  }
+  if (sleepers_ == 0) return;
+  const std::lock_guard lock(mailbox_mutex_);
+  completed_.notify_all();
+}
+
+void Runtime::run_callbacks() {
+  if (!callbacks_due_) return;
+  std::vector<std::function<void()>> due;
+  {
+    const std::lock_guard lock(mailbox_mutex_);
+    due.swap(callbacks_);
+    callbacks_due_ = false;
+  }
+  for (const auto& callback : due) callback();
+}
+
+void Runtime::act(protocol::Notice& notice) { log(LogLevel::warning, notice.text); }
+
+void Runtime::act(protocol::ChannelClosed& closed) { executor_.close_channel(closed.channel); }
+
+void Runtime::fail(const Status& status) {
+  if (node_.failed()) return;
+  log(LogLevel::error, status.message());
+  node_.lost(status);
+}
+
+}  // namespace ringleader::runtime

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// SourceLocation: where the program called the library, for errors and reports. A function takes it
+// as its last argument:
+//
+//   void barrier(ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
+//
+// std::source_location would do, were these headers not C++17 too.
+#pragma once
+
+#include <string>
+
+namespace ringleader {
+
+struct SourceLocation {
+  const char* file = "";  ///< lives as long as the program
+  int line = 0;           ///< 0: unknown
+
+  static constexpr SourceLocation current(const char* file = __builtin_FILE(),
+                                          int line = __builtin_LINE()) {
+    return {file, line};
+  }
+};
+
+/// "train.cc:42", without the folders; empty if unknown.
+std::string to_string(const SourceLocation& where);
+
+}  // namespace ringleader

@@ -84,6 +84,11 @@ class Catalog {
   std::size_t named_ids() const { return ids_by_key_.size(); }
   std::uint32_t plan_count() const { return static_cast<std::uint32_t>(plans_.size()); }
 
+  /// Members of a set that exists.
+  std::size_t size_of_set(std::uint32_t id) const {
+    return static_cast<std::size_t>(process_set(id)->size);
+  }
+
   /// World ranks of a set, written out also for the world.
   std::vector<int> ranks_of(std::uint32_t process_set) const;
 

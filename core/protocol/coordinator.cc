@@ -189,7 +189,7 @@ void Coordinator::farewell(std::int32_t rank) {
       true);
 }
 
-void Coordinator::inquire() { append_(InquiryEntry{}); }
+void Coordinator::inquire(std::uint32_t attempt) { append_(InquiryEntry{attempt}); }
 
 void Coordinator::reset(const Status& reason) { end(reason, false); }
 

@@ -43,7 +43,7 @@ class Coordinator {
   void farewell(std::int32_t rank);
 
   /// Asks all ranks what they wait for.
-  void inquire();
+  void inquire(std::uint32_t attempt);
 
   /// No rank can go on: everything undecided is to end with this error.
   void reset(const Status& reason);

@@ -206,7 +206,9 @@ void visit(Code& code, auto& x, const ShutdownEntry*) {
   code(x.reason);
 }
 template <typename Code>
-void visit(Code&, auto&, const InquiryEntry*) {}
+void visit(Code& code, auto& x, const InquiryEntry*) {
+  code(x.attempt);
+}
 template <typename Code>
 void visit(Code& code, auto& x, const ResetEntry*) {
   code(x.reason);

@@ -165,8 +165,10 @@ struct ShutdownEntry {
   Status reason;
 };
 
-/// The root asks all ranks what they wait for.
-struct InquiryEntry {};
+/// The root asks all ranks what they wait for. Each time that some do not answer, it is more patient.
+struct InquiryEntry {
+  std::uint32_t attempt = 0;
+};
 
 /// Everything that is pending and not decided ends with this error on every rank, and what was
 /// announced before is void.

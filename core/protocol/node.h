@@ -224,7 +224,9 @@ class Node {
   Watch watch_;
   Time now_ = 0;
   bool blocked_ = false;
+  std::uint64_t inquiry_at_ = 0;      ///< the log length after the latest inquiry
   Time inquired_at_ = INT64_MIN / 2;  ///< root
+  std::uint32_t attempt_ = 0;         ///< root: inquiries in a row that not all have answered
   Alarm alarm_ = Alarm::none;         ///< root: to be looked into
   Alarm forwarded_ = Alarm::none;     ///< others: passed on since the last inquiry
   Alarm inquiring_ = Alarm::none;     ///< root: why the inquiry was opened

@@ -168,8 +168,9 @@ Status Node::apply_entry(const ShutdownEntry& entry) {
   return Status();
 }
 
-Status Node::apply_entry(const InquiryEntry&) {
-  watch_.open();
+Status Node::apply_entry(const InquiryEntry& entry) {
+  watch_.open(entry.attempt);
+  inquiry_at_ = catalog_.log_length();
   forwarded_ = Alarm::none;
   return Status();
 }

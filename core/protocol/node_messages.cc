@@ -68,7 +68,8 @@ Status Node::receive_announcement(int from, const Announcement& announcement) {
     if (!announcement.survey->is_plausible(tree_.size)) {
       return Status(Code::bad_message, "an answer about ranks that do not exist");
     }
-    watch_.answer(child, *announcement.survey);
+    // An answer that comes too late is to a question that is closed.
+    if (announcement.survey->applied >= inquiry_at_) watch_.answer(child, *announcement.survey);
   }
   return Status();
 }

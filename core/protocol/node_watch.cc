@@ -42,11 +42,12 @@ void Node::tick(Time now, bool blocked) {
   std::uint64_t reporters = std::uint64_t{1} << kSelf;
   for (int i = 0; i < tree_.child_count(); ++i) reporters |= std::uint64_t{1} << i;
   if (watch_.is_complete(reporters, tree_.levels_below())) conclude_survey();
-  const bool may_inquire = !watch_.is_open() && now - inquired_at_ >= kBetweenInquiries;
+  const Time pause = kBetweenInquiries << std::min(attempt_, 6U);
+  const bool may_inquire = !watch_.is_open() && now - inquired_at_ >= pause;
   if (coordinator_ && alarm_ != Alarm::none && may_inquire && !stopped_) {
     inquiring_ = std::exchange(alarm_, Alarm::none);
     inquired_at_ = now;
-    coordinator_->inquire();
+    coordinator_->inquire(attempt_);
   }
 }
 
@@ -146,6 +147,8 @@ void Node::conclude_survey() {
 void Node::judge(const Survey& survey) {
   flush();  // what has been announced is decided before anything is called undecided
   if (stopped_) return;
+  attempt_ = survey.silent.empty() ? 0 : attempt_ + 1;
+  if (attempt_ > 0) raise(Alarm::blocked);  // whoever is blocked says so only once
   if (survey.proves_deadlock(catalog_.log_length())) {
     coordinator_->reset(Status(Code::stalled,
                                "deadlock: no rank can go on, because each waits for something that "

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/core/protocol/watch.h>
 
+#include <algorithm>
+
 namespace ringleader::protocol {
 namespace {
 
 /// A node waits so long for the answers of its children, for each level of the tree below it.
 constexpr Time kPatiencePerLevel = 500'000;
+
+/// At each further attempt, twice as long, up to this many times.
+constexpr std::uint32_t kAttemptsMax = 6;
 
 /// An alarm that nobody has answered for so long is not heard.
 constexpr Time kUnheard = 5'000'000;
@@ -47,7 +52,8 @@ Alarm Watch::tick(Time now, bool blocked, Token oldest) {
   return Alarm::none;
 }
 
-void Watch::open() {
+void Watch::open(std::uint32_t attempt) {
+  attempt_ = std::min(attempt, kAttemptsMax);
   open_ = true;
   opened_at_ = -1;
   answered_ = 0;
@@ -65,7 +71,7 @@ void Watch::answer(int reporter, Survey survey) {
 bool Watch::is_complete(std::uint64_t reporters, int levels_below) const {
   if (!open_) return false;
   if ((reporters & ~answered_) == 0) return true;
-  return opened_at_ >= 0 && now_ - opened_at_ >= levels_below * kPatiencePerLevel;
+  return opened_at_ >= 0 && now_ - opened_at_ >= (levels_below * kPatiencePerLevel << attempt_);
 }
 
 Survey Watch::take_survey() {

@@ -48,7 +48,7 @@ class Watch {
   Time waited() const { return oldest_ == kNoToken ? 0 : now_ - oldest_since_; }
 
   // The part of this node in the inquiry that is open, if one is.
-  void open();
+  void open(std::uint32_t attempt);
   bool is_open() const { return open_; }
   bool has_answered(int reporter) const { return ((answered_ >> reporter) & 1) != 0; }
   void answer(int reporter, Survey survey);
@@ -71,6 +71,7 @@ class Watch {
 
   bool open_ = false;
   Time opened_at_ = -1;
+  std::uint32_t attempt_ = 0;
   std::uint64_t answered_ = 0;  ///< bit per reporter
   Survey survey_;
 };

@@ -3,6 +3,7 @@
 
 #include "checker.h"
 #include "random.h"
+#include "virtual_rank.h"
 
 #include <ringleader/core/protocol/node.h>
 
@@ -17,7 +18,10 @@ namespace ringleader::sim {
 namespace {
 
 /// More events than any generated scenario needs; a run that reaches it does not terminate.
-constexpr std::int64_t kEventsMax = 2'000'000;
+constexpr std::int64_t kEventsPerRankMax = 200'000;
+
+/// One tick of virtual time is a millisecond to the nodes.
+constexpr protocol::Time kMicrosecondsPerTick = 1000;
 
 struct Event {
   std::int64_t time = 0;
@@ -29,37 +33,20 @@ struct Event {
   }
 };
 
-struct Rank {
-  std::unique_ptr<protocol::Node> node;
-  std::size_t block = 0;
-  std::size_t wish = 0;
-  int waiting = 0;  ///< operations of this block that have not completed
-  bool dead = false;
-  std::map<protocol::Token, int> operations;  ///< token to index in the scenario
-  std::map<protocol::Token, Wish> wishes;
-  protocol::Token next_token = 1;
-  std::map<int, std::uint32_t> process_sets = {{0, 0}};  ///< scenario index to id
-  std::map<int, std::uint32_t> plans;
-};
-
 class Simulation {
  public:
-  explicit Simulation(const Scenario& scenario)
-      : scenario_(scenario), random_(scenario.seed ^ 0x5eed), checker_(scenario) {
+  Simulation(const Scenario& scenario, std::ostream* out)
+      : scenario_(scenario), trace_(out), random_(scenario.seed ^ 0x5eed), checker_(scenario) {
     for (int rank = 0; rank < scenario.ranks; ++rank) {
-      Rank& state = ranks_.emplace_back();
-      protocol::NodeOptions options;
-      options.rank = rank;
-      options.size = scenario.ranks;
-      options.radix = scenario.radix;
-      options.fusion_bytes_max = scenario.fusion_bytes_max;
-      options.names_max = scenario.names_max;
-      state.node = std::make_unique<protocol::Node>(options);
-      schedule(random_.between(0, scenario.think_max), [this, rank] { think(rank); });
+      VirtualRank& state = ranks_.emplace_back(scenario, rank);
+      for (std::size_t thread = 0; thread < state.threads.size(); ++thread) {
+        schedule(random_.between(0, scenario.think_max), [=, this] { think(rank, thread); });
+      }
     }
     if (scenario.shutdown_at >= 0) {
       schedule(scenario.shutdown_at, [this] {
-        ranks_[victim()].node->request_shutdown();
+        trace(scenario_.victim, "shuts down");
+        at(scenario_.victim).node->request_shutdown();
         pump(scenario_.victim);
       });
     }
@@ -68,16 +55,16 @@ class Simulation {
 
   Report run() {
     while (!events_.empty() && checker_.failure().empty()) {
-      const Event event = events_.top();
+      const Event event = std::move(const_cast<Event&>(events_.top()));
       events_.pop();
       now_ = event.time;
       event.happen();
-      if (++report_.events > kEventsMax) checker_.fail("I6", "the run does not end");
+      if (++report_.events > kEventsPerRankMax * scenario_.ranks)
+        checker_.fail("I6", "the run does not end");
     }
     if (checker_.failure().empty()) {
-      const bool faults = scenario_.shutdown_at >= 0 || scenario_.loss_at >= 0;
-      checker_.finished(faults);
-      if (!faults) check_rest();
+      checker_.finished(scenario_.has_faults());
+      if (!scenario_.has_faults()) check_rest();
     }
     report_.failure = checker_.failure();
     report_.virtual_time = now_;
@@ -85,31 +72,37 @@ class Simulation {
   }
 
  private:
-  std::size_t victim() const { return static_cast<std::size_t>(scenario_.victim); }
+  VirtualRank& at(int rank) { return ranks_[static_cast<std::size_t>(rank)]; }
+
+  void trace(int rank, const std::string& what) {
+    if (trace_ != nullptr) *trace_ << now_ << " rank " << rank << ": " << what << "\n";
+  }
 
   void schedule(std::int64_t delay, std::function<void()> happen) {
     events_.push({now_ + delay, order_++, std::move(happen)});
   }
 
-  /// The rank submits its next wish.
-  void think(int rank) {
-    Rank& state = ranks_[static_cast<std::size_t>(rank)];
-    const auto& program = scenario_.programs[static_cast<std::size_t>(rank)];
-    if (state.dead || state.block >= program.size()) return;
-    const Block& block = program[state.block];
-    if (state.wish < block.size()) {
-      submit(rank, block[state.wish++]);
-      schedule(random_.between(1, scenario_.think_max), [this, rank] { think(rank); });
-    } else if (state.waiting == 0) {
-      ++state.block;
-      state.wish = 0;
-      note_quiet(rank);
-      schedule(1, [this, rank] { think(rank); });
+  /// A thread of the rank submits its next wish.
+  void think(int rank, std::size_t index) {
+    VirtualRank& state = at(rank);
+    if (state.dead || state.has_finished(index)) return;
+    if (!state.may_begin(index))
+      return schedule(scenario_.think_max, [=, this] { think(rank, index); });
+    VirtualThread& thread = state.threads[index];
+    const Block& block = state.program()[index][thread.block];
+    if (thread.wish < block.size()) {
+      submit(rank, index, block[thread.wish++]);
+      schedule(random_.between(1, scenario_.think_max), [=, this] { think(rank, index); });
+    } else if (thread.waiting == 0) {
+      ++thread.block;
+      thread.wish = 0;
+      if (index == 0) note_quiet(rank);
+      schedule(1, [=, this] { think(rank, index); });
     }
   }
 
-  void submit(int rank, const Wish& wish) {
-    Rank& state = ranks_[static_cast<std::size_t>(rank)];
+  void submit(int rank, std::size_t thread, const Wish& wish) {
+    VirtualRank& state = at(rank);
     const protocol::Token token = state.next_token++;
     Status status;
     if (wish.plan_parameter) {
@@ -122,25 +115,31 @@ class Simulation {
       const auto set = state.process_sets.find(static_cast<int>(request.process_set));
       if (set == state.process_sets.end()) return;
       request.process_set = set->second;
+      const bool refused = wish.repeated && state.is_pending(wish.operation);
+      if (wish.repeated && !refused) return;  // the first is over; this would be another operation
       status = state.node->submit(token, request);
-    }
-    if (!status.ok()) {
-      if (!state.node->stopped() && state.node->stop_reason().ok() &&
+      if (refused && !state.node->stopped() && status.code() != Code::duplicate_name &&
           status.code() != Code::shutdown) {
+        checker_.fail("I2", "rank " + std::to_string(rank) + " may repeat " + request.name);
+      }
+      if (refused) return;
+    }
+    trace(rank, "submits " + scenario_.operations[static_cast<std::size_t>(wish.operation)].name);
+    if (!status.ok()) {
+      if (!state.node->stopped() && status.code() != Code::shutdown) {
         checker_.fail("I2", "rank " + std::to_string(rank) + " is refused: " + status.message());
       }
       return;
     }
-    state.operations[token] = wish.operation;
-    state.wishes[token] = wish;
-    ++state.waiting;
+    state.pending[token] = {wish, thread};
+    ++state.threads[thread].waiting;
     checker_.submitted(rank, wish.operation);
     pump(rank);
   }
 
   /// Takes what the node wants done.
   void pump(int rank) {
-    Rank& state = ranks_[static_cast<std::size_t>(rank)];
+    VirtualRank& state = at(rank);
     for (protocol::Action& action : state.node->take_actions()) {
       if (auto* launch = std::get_if<protocol::Launch>(&action)) start(rank, *launch);
       if (auto* completion = std::get_if<protocol::Completion>(&action)) finish(rank, *completion);
@@ -148,39 +147,67 @@ class Simulation {
     for (protocol::OutgoingMessage& message : state.node->take_messages()) {
       send(rank, message.to, std::move(message.bytes));
     }
+    if (scenario_.grace > 0 && state.wants_ticks() && !std::exchange(state.ticking, true)) {
+      schedule(std::max<std::int64_t>(1, scenario_.grace / 4), [this, rank] { tick(rank); });
+    }
+  }
+
+  void tick(int rank) {
+    VirtualRank& state = at(rank);
+    state.ticking = false;
+    if (state.dead) return;
+    state.node->tick(now_ * kMicrosecondsPerTick, state.is_blocked());
+    pump(rank);
   }
 
   void send(int from, int to, protocol::Payload bytes) {
-    ++report_.messages;
-    if (quiet_ranks_ == scenario_.ranks && scenario_.quiet_plan_steps > 0) {
+    const bool quiet = quiet_ranks_ == scenario_.ranks && scenario_.quiet_plan_steps > 0;
+    if (quiet && !delivering_) {  // what is passed on was sent before
       checker_.fail("I8", "rank " + std::to_string(from) + " sends in a step of armed plans");
     }
-    if (from == 0) {
-      const Result<protocol::Message> message = protocol::decode(*bytes);
-      const auto* append = std::get_if<protocol::LogAppend>(&*message);
-      if (append != nullptr && append->first >= root_log_length_) {
-        root_log_length_ = append->first + append->entries.size();
-        checker_.log(0, *append);
-      }
+    bool repeat = false;
+    if (static_cast<std::int64_t>(report_.messages++) == scenario_.damage.message) {
+      repeat = scenario_.damage.kind == Damage::Kind::repeated;
+      bytes = damaged(scenario_.damage.kind, bytes, random_);
     }
-    std::int64_t& arrival = arrivals_[{from, to}];  // messages of a link keep their order
-    arrival = std::max(arrival, now_ + random_.between(1, scenario_.delay_max));
-    events_.push({arrival, order_++,
-                  [this, from, to, bytes = std::move(bytes)] { deliver(from, to, bytes); }});
+    // Messages of a link keep their order, and some links are slower than others.
+    const int skew = scenario_.skew_max * ((from * 7 + to * 13) % 5) / 4;
+    std::int64_t& arrival = arrivals_[{from, to}];
+    for (int copies = repeat ? 2 : 1; copies > 0; --copies) {
+      arrival = std::max(arrival, now_ + skew + random_.between(1, scenario_.delay_max));
+      events_.push({arrival, order_++, [=, this] { deliver(from, to, bytes); }});
+    }
+  }
+
+  /// Every node decodes what is sent to it; a log that many receive is decoded for one of them.
+  const Result<protocol::Message>& decoded(const protocol::Payload& bytes) {
+    if (bytes != latest_) {
+      latest_ = bytes;
+      latest_message_ = protocol::decode(*bytes);
+    }
+    return latest_message_;
   }
 
   void deliver(int from, int to, const protocol::Payload& bytes) {
-    Rank& state = ranks_[static_cast<std::size_t>(to)];
+    VirtualRank& state = at(to);
     if (state.dead) return;
-    const Result<protocol::Message> message = protocol::decode(*bytes);
-    if (message.ok() && !state.node->stopped()) {
-      if (const auto* append = std::get_if<protocol::LogAppend>(&*message)) {
-        checker_.log(to, *append);
-      }
+    const Result<protocol::Message>& message = decoded(bytes);
+    Status status;
+    if (message.ok()) {
+      const auto* append = std::get_if<protocol::LogAppend>(&*message);
+      const bool next = append != nullptr && append->first == state.node->log_length();
+      if (next && !state.node->stopped()) checker_.log(to, *append);
+      status = state.node->receive(from, *message, bytes);
+    } else {
+      status = state.node->receive(from, bytes);
     }
-    const Status status = state.node->receive(from, bytes);
-    if (!status.ok()) checker_.fail("I9", status.message());
+    if (!status.ok()) {
+      trace(to, status.message());
+      if (scenario_.damage.kind == Damage::Kind::none) checker_.fail("I9", status.message());
+    }
+    delivering_ = true;
     pump(to);
+    delivering_ = false;
   }
 
   /// The data plane: a batch runs when all living members have launched it, and finishes at a
@@ -188,53 +215,59 @@ class Simulation {
   void start(int rank, const protocol::Launch& launch) {
     ++report_.launches;
     if (launch.replayed) ++report_.replayed;
-    Rank& state = ranks_[static_cast<std::size_t>(rank)];
+    VirtualRank& state = at(rank);
     std::vector<int> operations;
     for (const protocol::LaunchItem& item : launch.items) {
-      const auto found = state.operations.find(item.token);
-      operations.push_back(found == state.operations.end() ? -1 : found->second);
+      const auto found = state.pending.find(item.token);
+      operations.push_back(found == state.pending.end() ? -1 : found->second.wish.operation);
     }
+    trace(rank, "launches a batch of " + std::to_string(launch.items.size()) + " on channel " +
+                    std::to_string(launch.channel) + (launch.replayed ? ", replayed" : ""));
     checker_.launched(rank, launch, operations);
     auto& meeting = meetings_[{launch.channel, launched_[{rank, launch.channel}]++}];
     meeting.push_back({rank, launch.id});
-    if (meeting.size() < state.node->catalog().ranks_of(launch.process_set).size()) return;
+    if (meeting.size() < state.node->catalog().size_of_set(launch.process_set)) return;
     for (const auto& [member, id] : meeting) {
       schedule(random_.between(1, scenario_.delay_max), [this, member = member, id = id] {
-        Rank& target = ranks_[static_cast<std::size_t>(member)];
-        if (target.dead) return;
-        target.node->finished(id);
+        if (at(member).dead) return;
+        at(member).node->finished(id);
         pump(member);
       });
     }
   }
 
   void finish(int rank, const protocol::Completion& completion) {
-    Rank& state = ranks_[static_cast<std::size_t>(rank)];
-    const auto operation = state.operations.find(completion.token);
-    if (operation == state.operations.end()) {
+    VirtualRank& state = at(rank);
+    const auto found = state.pending.find(completion.token);
+    if (found == state.pending.end()) {
       checker_.fail("I2", "rank " + std::to_string(rank) + " completes an unknown token");
       return;
     }
-    const Wish wish = state.wishes[completion.token];
+    const auto [wish, thread] = found->second;
+    state.pending.erase(found);
+    trace(rank, scenario_.operations[static_cast<std::size_t>(wish.operation)].name +
+                    " ends: " + (completion.status.ok() ? "ok" : completion.status.message()));
     if (completion.status.ok()) {
       const auto id = static_cast<std::uint32_t>(completion.value);
       if (wish.makes_process_set >= 0) state.process_sets[wish.makes_process_set] = id;
       if (wish.plan >= 0 && !wish.plan_parameter) state.plans[wish.plan] = id;
     }
-    checker_.completed(rank, operation->second, completion.status);
-    if (--state.waiting == 0) schedule(1, [this, rank] { think(rank); });
+    checker_.completed(rank, wish.operation, completion);
+    if (--state.threads[thread].waiting == 0) {
+      schedule(1, [=, this, thread = thread] { think(rank, thread); });
+    }
   }
 
   void kill() {
-    Rank& state = ranks_[victim()];
-    state.dead = true;
+    trace(scenario_.victim, "dies");
+    at(scenario_.victim).dead = true;
     const protocol::Tree tree{scenario_.victim, scenario_.ranks, scenario_.radix};
     std::vector<int> neighbours;
     if (!tree.is_root()) neighbours.push_back(tree.parent());
     for (int i = 0; i < tree.child_count(); ++i) neighbours.push_back(tree.child(i));
     for (const int neighbour : neighbours) {
       schedule(random_.between(1, scenario_.delay_max), [this, neighbour] {
-        ranks_[static_cast<std::size_t>(neighbour)].node->lost(
+        at(neighbour).node->lost(
             Status(Code::rank_lost, "rank " + std::to_string(scenario_.victim) + " is gone"));
         pump(neighbour);
       });
@@ -244,36 +277,23 @@ class Simulation {
   /// Counts the ranks that have only the quiet steps left.
   void note_quiet(int rank) {
     if (scenario_.quiet_plan_steps == 0) return;
-    const auto& program = scenario_.programs[static_cast<std::size_t>(rank)];
-    const std::size_t left = program.size() - ranks_[static_cast<std::size_t>(rank)].block;
-    if (left == quiet_blocks(rank)) ++quiet_ranks_;
-  }
-
-  /// Blocks of the rank that belong to the quiet steps: ranks outside all plans have none.
-  std::size_t quiet_blocks(int rank) const {
-    const auto& program = scenario_.programs[static_cast<std::size_t>(rank)];
-    const auto only_parameters = [](const Block& block) {
-      return std::all_of(block.begin(), block.end(),
-                         [](const Wish& wish) { return wish.plan_parameter.has_value(); });
-    };
-    const bool member = !program.empty() && only_parameters(program.back());
-    return member ? static_cast<std::size_t>(scenario_.quiet_plan_steps) : 0;
+    if (at(rank).blocks_left() == at(rank).quiet_blocks()) ++quiet_ranks_;
   }
 
   /// I8: with nothing submitted, nothing is sent.
   void check_rest() {
-    for (int rank = 0; rank < scenario_.ranks; ++rank) {
-      protocol::Node& node = *ranks_[static_cast<std::size_t>(rank)].node;
-      if (!node.take_messages().empty()) checker_.fail("I8", "a message is sent at rest");
-      if (node.pending() != 0) checker_.fail("I6", "an operation is pending at rest");
+    for (VirtualRank& rank : ranks_) {
+      if (!rank.node->take_messages().empty()) checker_.fail("I8", "a message is sent at rest");
+      if (rank.node->pending() != 0) checker_.fail("I6", "an operation is pending at rest");
     }
   }
 
   const Scenario& scenario_;
+  std::ostream* trace_;
   Random random_;
   Checker checker_;
   Report report_;
-  std::vector<Rank> ranks_;
+  std::vector<VirtualRank> ranks_;
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
   std::int64_t now_ = 0;
   std::int64_t order_ = 0;
@@ -281,12 +301,16 @@ class Simulation {
   std::map<std::pair<std::uint32_t, std::uint64_t>, std::vector<std::pair<int, std::uint64_t>>>
       meetings_;
   std::map<std::pair<int, std::uint32_t>, std::uint64_t> launched_;
-  std::uint64_t root_log_length_ = 0;
+  protocol::Payload latest_;
+  Result<protocol::Message> latest_message_ = Status(Code::bad_message, "");
   int quiet_ranks_ = 0;
+  bool delivering_ = false;
 };
 
 }  // namespace
 
-Report run(const Scenario& scenario) { return Simulation(scenario).run(); }
+Report run(const Scenario& scenario, std::ostream* trace) {
+  return Simulation(scenario, trace).run();
+}
 
 }  // namespace ringleader::sim

@@ -6,13 +6,13 @@
 //   Report report = run(generate(seed));
 //   if (!report.failure.empty()) ...   // which invariant broke, and the last events
 //
-// After every event the checkers of invariants I0 to I8 look at what the nodes did; they observe
-// and do not steer.
+// After every event the checkers of invariants I0 to I9 look at what the nodes did.
 #pragma once
 
 #include "scenario.h"
 
 #include <cstdint>
+#include <ostream>
 #include <string>
 
 namespace ringleader::sim {
@@ -26,6 +26,7 @@ struct Report {
   std::uint64_t replayed = 0;  ///< launches without negotiation
 };
 
-Report run(const Scenario& scenario);
+/// With a trace, every submission, launch and completion is written to it, a line each.
+Report run(const Scenario& scenario, std::ostream* trace = nullptr);
 
 }  // namespace ringleader::sim

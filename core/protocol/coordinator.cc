@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/core/protocol/coordinator.h>
 
+#include <ringleader/core/protocol/mutated.h>
+
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -77,7 +79,10 @@ void Coordinator::decide_named(NamedAnnouncement named) {
 }
 
 void Coordinator::queue(std::uint32_t id, const Absence& absence) {
-  const Request& request = *catalog_.find(id)->request;
+  const Definition& definition = *catalog_.find(id);
+  // Announced before its plan was armed, by an entry of this very round: replayed since.
+  if (is_armed(definition.plan)) return;
+  const Request& request = *definition.request;
   if (absence.count > 0 && !runs_with_joined_ranks(request.op) && request.op != Op::register_plan) {
     complete_key(key_of(request), joined_error(request, absence));
     return;
@@ -103,11 +108,17 @@ std::uint32_t Coordinator::define(std::shared_ptr<const Request> request) {
 void Coordinator::flush() {
   if (ready_.empty()) return;
   for (LaunchEntry& entry : fuse(catalog_, std::exchange(ready_, {}), options_.fusion_bytes_max)) {
+    // A batch before this one may have armed the plan; then all ranks replay this one.
+    if (is_armed(catalog_.find(entry.items.front().id)->plan)) continue;
     append_(entry);
     note_launch(entry);
   }
   temporary_free_.insert(temporary_free_.end(), temporary_used_.begin(), temporary_used_.end());
   temporary_used_.clear();
+}
+
+bool Coordinator::is_armed(const std::optional<std::uint32_t>& plan) const {
+  return plan && plans_.at(*plan).armed;
 }
 
 /// Follows a plan's step; when every parameter has been decided, the plan can be armed.
@@ -164,7 +175,8 @@ void Coordinator::positions(const PositionAnnouncement& positions) {
   PlanProgress& progress = found->second;
   progress.freezing = false;
   if (end_reason_) {
-    cuts_.push_back({positions.plan, positions.most, positions.least});
+    const bool all_count = mutated(Mutation::forget_void);
+    cuts_.push_back({positions.plan, positions.most, all_count ? UINT64_MAX : positions.least});
     finish_end();
     return;
   }
@@ -178,7 +190,8 @@ void Coordinator::positions(const PositionAnnouncement& positions) {
     progress.decided_count += static_cast<std::uint32_t>(batches[b].size());
   }
   progress.whole = done == 0;
-  append_(CutEntry{positions.plan, positions.most});
+  const bool nearest = mutated(Mutation::cut_at_least);
+  append_(CutEntry{positions.plan, nearest ? positions.least : positions.most});
 }
 
 void Coordinator::farewell(std::int32_t rank) {
@@ -196,9 +209,11 @@ void Coordinator::reset(const Status& reason) { end(reason, false); }
 /// Freezes all plans, so that no batch stays half entered. A shutdown overtakes a reset.
 void Coordinator::end(const Status& reason, bool shuts_down) {
   if (shuts_down_ || (end_reason_ && !shuts_down)) return;
-  flush();
+  const bool frozen = end_reason_.has_value();
+  if (!frozen) flush();
   end_reason_ = reason;
   shuts_down_ = shuts_down;
+  if (frozen) return;  // for the reset, which ends as a shutdown now
   for (auto& [plan, progress] : plans_) {
     if (!progress.was_armed || progress.freezing) continue;
     progress.freezing = true;

@@ -66,6 +66,7 @@ class Coordinator {
   void decide_named(NamedAnnouncement named);
   void queue(std::uint32_t id, const Absence& absence);
   std::uint32_t define(std::shared_ptr<const Request> request);
+  bool is_armed(const std::optional<std::uint32_t>& plan) const;
   void note_launch(const LaunchEntry& entry);
   void start_step(PlanProgress& progress);
   void end(const Status& reason, bool shuts_down);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/core/protocol/fusion.h>
 
+#include <ringleader/core/protocol/mutated.h>
+
 #include <algorithm>
 
 namespace ringleader::protocol {
@@ -34,6 +36,7 @@ Op data_op(const Request& request) {
 }
 
 bool fits(const OpenBatch& batch, const Candidate& next, std::int64_t fusion_bytes_max) {
+  const std::int64_t limit = fusion_bytes_max * (mutated(Mutation::oversize_batches) ? 2 : 1);
   const Request& a = *batch.request;
   const Request& b = *next.request;
   return batch.entry.channel == next.channel && batch.entry.absent == next.absent &&
@@ -41,7 +44,7 @@ bool fits(const OpenBatch& batch, const Candidate& next, std::int64_t fusion_byt
          a.device == b.device && a.reduce_op == b.reduce_op && a.prescale == b.prescale &&
          a.postscale == b.postscale && a.root == b.root &&
          a.average_over_contributors == b.average_over_contributors &&
-         batch.bytes + bytes_of(*next.tensor) <= fusion_bytes_max;
+         batch.bytes + bytes_of(*next.tensor) <= limit;
 }
 
 void append(std::vector<BatchItem>& items, const BatchItem& item) {

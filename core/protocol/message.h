@@ -165,7 +165,8 @@ struct ShutdownEntry {
   Status reason;
 };
 
-/// The root asks all ranks what they wait for. Each time that some do not answer, it is more patient.
+/// The root asks all ranks what they wait for. Each time that some do not answer, it is more
+/// patient.
 struct InquiryEntry {
   std::uint32_t attempt = 0;
 };

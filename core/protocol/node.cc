@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/core/protocol/node.h>
 
-#include <ringleader/core/check.h>
+#include <ringleader/core/protocol/mutated.h>
 
 #include <fmt/core.h>
 
@@ -19,8 +19,9 @@ Node::Node(const NodeOptions& options)
   if (!tree_.is_root()) return;
   coordinator_.emplace(catalog_, CoordinatorOptions{options.fusion_bytes_max, options.names_max},
                        [this](LogEntry entry) {
-                         const Status status = apply(entry);
-                         RL_CHECK(status.ok(), status.message());
+                         if (stopped_) return;
+                         // A decision that cannot be applied comes from what a broken peer said.
+                         if (const Status status = apply(entry); !status.ok()) return lost(status);
                          log_.push_back(std::move(entry));
                        });
 }
@@ -104,11 +105,10 @@ Status Node::submit_parameter(Token token, std::uint32_t plan, std::uint32_t ind
   operation.where = where;
   operations_.add(token, std::move(operation));
   watch_.changed();
-  if (found->second.negotiated()) {
+  if (found->second.negotiated() || mutated(Mutation::announce_armed)) {
     announce_parameter(plan, index);
-  } else {
-    run_plan(plan);
   }
+  if (!found->second.negotiated()) run_plan(plan);
   return Status();
 }
 
@@ -159,7 +159,8 @@ void Node::lost(const Status& reason) {
   if (failed_) return;
   const auto bytes = std::make_shared<const Bytes>(encode(Abort{reason}));
   if (!tree_.is_root()) messages_.push_back({tree_.parent(), bytes});
-  for (int i = 0; i < tree_.child_count(); ++i) messages_.push_back({tree_.child(i), bytes});
+  const int told = mutated(Mutation::deaf_to_loss) ? 0 : tree_.child_count();
+  for (int i = 0; i < told; ++i) messages_.push_back({tree_.child(i), bytes});
   failed_ = true;
   stopped_ = Status(Code::rank_lost, reason.message());
   in_flight_.clear();

@@ -2,10 +2,12 @@
 //
 // What each kind of log entry does on a rank. Every rank applies the same entries in the same
 // order; what differs is only which operations are its own.
+#include <ringleader/core/protocol/mutated.h>
 #include <ringleader/core/protocol/node.h>
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace ringleader::protocol {
@@ -46,7 +48,9 @@ Status Node::apply_entry(const LaunchEntry& entry) {
     const Token token = definition->plan ? plans_[*definition->plan].take(definition->parameter)
                                          : operations_.find(key_of(*definition->request));
     if (token == kNoToken && joins_.count(process_set) == 0) {
-      return Status(Code::bad_message, "the log launches what this rank has not submitted");
+      return Status(Code::bad_message,
+                    fmt::format("the log launches what this rank has not submitted: {}",
+                                describe(*definition->request)));
     }
     for (std::uint32_t i = 0; i < item.tensor_count; ++i) {
       const TensorSpec* tensor = catalog_.tensor(item.id, item.first_tensor + i);
@@ -61,6 +65,8 @@ Status Node::apply_entry(const LaunchEntry& entry) {
 }
 
 Status Node::apply_entry(const CompleteEntry& entry) {
+  const bool dropped = !entry.status.ok() && tree_.rank % 2 == 1;
+  if (dropped && mutated(Mutation::drop_after_error)) return Status();
   complete(operations_.find(entry.key), entry.status);
   return Status();
 }
@@ -120,7 +126,11 @@ Status Node::apply_entry(const JoinedEntry& entry) {
 Status Node::apply_entry(const ArmEntry& entry) {
   const PlanInfo* info = catalog_.plan(entry.plan);
   readiness_.forget(info->first_id, info->size());
-  plans_[entry.plan].arm(entry.batches);
+  auto batches = entry.batches;
+  if (tree_.rank % 2 == 1 && mutated(Mutation::unordered_plan)) {
+    std::reverse(batches.begin(), batches.end());
+  }
+  plans_[entry.plan].arm(std::move(batches));
   if (joins_.count(info->process_set()) != 0) {
     leave_plans(info->process_set());
   } else {
@@ -295,6 +305,7 @@ void Node::complete(Token token, Status status, std::int64_t value) {
     if (plan != plans_.end()) plan->second.completed(operation->parameter->index);
   }
   operations_.erase(token);
+  if (mutated(Mutation::complete_twice)) actions_.push_back(Completion{token, status, value});
   watch_.changed();
   actions_.push_back(Completion{token, std::move(status), value});
 }

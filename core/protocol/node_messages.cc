@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What a node hears from its neighbours in the tree, and what it tells them.
+#include <ringleader/core/protocol/mutated.h>
 #include <ringleader/core/protocol/node.h>
 
 #include <fmt/core.h>
@@ -41,7 +42,9 @@ Status Node::receive_announcement(int from, const Announcement& announcement) {
   if (child < 0) {
     return Status(Code::bad_message, "an announcement came from a rank that is not a child");
   }
-  if (announcement.sequence != announcements_heard_[static_cast<std::size_t>(child)]++) {
+  const bool in_turn =
+      announcement.sequence == announcements_heard_[static_cast<std::size_t>(child)]++;
+  if (!in_turn && !mutated(Mutation::accept_repeats)) {
     return Status(Code::bad_message,
                   fmt::format("announcement {} is repeated or out of turn", announcement.sequence));
   }
@@ -79,7 +82,8 @@ Status Node::receive_operations(int child, const Announcement& announcement) {
   Status status;
   announcement.ready.for_each([&](std::uint32_t id) {
     // Whoever sent a stale announcement drops it too, when it applies the entry that made it so.
-    if (announcement.applied < catalog_.changed_at(id)) return;
+    const bool stale = announcement.applied < catalog_.changed_at(id);
+    if (stale && !mutated(Mutation::reuse_id_early)) return;
     if (catalog_.find(id) == nullptr) {
       status = Status(Code::bad_message, fmt::format("an announcement of the unknown id {}", id));
       return;
@@ -124,7 +128,8 @@ Status Node::receive_log(const LogAppend& append, const Payload& bytes) {
     return Status(Code::bad_message, fmt::format("log entry {} came where {} was due", append.first,
                                                  catalog_.log_length()));
   }
-  for (int i = 0; i < tree_.child_count(); ++i) messages_.push_back({tree_.child(i), bytes});
+  const int told = tree_.child_count() - (mutated(Mutation::withhold_log) ? 1 : 0);
+  for (int i = 0; i < told; ++i) messages_.push_back({tree_.child(i), bytes});
   for (const LogEntry& entry : append.entries) {
     if (const Status status = apply(entry); !status.ok()) return status;
   }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/core/protocol/plan_state.h>
 
+#include <ringleader/core/protocol/mutated.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -51,7 +53,7 @@ void PlanState::arm(std::vector<std::vector<std::uint32_t>> batches) {
 }
 
 void PlanState::freeze() {
-  phase_ = Phase::frozen;
+  if (!mutated(Mutation::ignore_freeze)) phase_ = Phase::frozen;
   answered_ = 0;
   least_ = UINT64_MAX;
   most_ = 0;
@@ -68,6 +70,7 @@ const std::vector<std::uint32_t>* PlanState::next_batch(bool with_zeros) const {
   if (phase_ != Phase::armed && !draining) return nullptr;
   const auto& batch = batches_[position_ % batches_.size()];
   if (draining && with_zeros) return &batch;
+  if (mutated(Mutation::replay_unready) && ready_[batch[0]] != kNoToken) return &batch;
   const bool ready = std::all_of(batch.begin(), batch.end(),
                                  [this](std::uint32_t i) { return ready_[i] != kNoToken; });
   return ready ? &batch : nullptr;

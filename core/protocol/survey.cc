@@ -2,6 +2,7 @@
 #include <ringleader/core/protocol/survey.h>
 
 #include <ringleader/core/protocol/catalog.h>
+#include <ringleader/core/protocol/mutated.h>
 
 #include <fmt/core.h>
 
@@ -223,6 +224,7 @@ void Survey::add_silent(const std::vector<RankRange>& ranks, const std::vector<R
 }
 
 bool Survey::proves_deadlock(std::uint64_t log_length) const {
+  if (mutated(Mutation::rash_proof)) return blocked && !standings.empty();
   if (!silent.empty() || !blocked || moving || applied != log_length) return false;
   // A batch that all members have entered runs to its end without anybody's help.
   const bool runs = std::any_of(least.begin(), least.end(), [](const PlanStanding& plan) {

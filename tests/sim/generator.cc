@@ -24,6 +24,7 @@ class Generator {
     scenario_.delay_max = random_.between(1, 50);
     scenario_.skew_max = random_.chance(30) ? random_.between(1, 500) : 0;
     scenario_.think_max = random_.between(1, 50);
+    scenario_.burst_percent = random_.chance(50) ? random_.between(10, 90) : 0;
     threads_ = random_.chance(30) ? 2 : 1;
     scenario_.programs.resize(static_cast<std::size_t>(scenario_.ranks), Program(threads_));
     std::vector<int> world(static_cast<std::size_t>(scenario_.ranks));
@@ -37,7 +38,13 @@ class Generator {
     if (options_.mismatches && random_.chance(10)) add_mismatched_plan();
     scenario_.setup.reserve(scenario_.programs.size());
     for (const Program& program : scenario_.programs) scenario_.setup.push_back(program[0].size());
-    for (int i = random_.between(1, 6); i > 0; --i) phase();
+    for (int i = random_.between(1, 6); i > 0; --i) {
+      if (random_.chance(20)) {
+        overlapping_steps();
+      } else {
+        phase();
+      }
+    }
     const bool joins = options_.joins && threads_ == 1 && random_.chance(40);
     if (joins) uneven_phase();
     if (random_.chance(30)) phase();
@@ -47,7 +54,7 @@ class Generator {
       deadlock();
       phase();
     }
-    if (options_.faults && random_.chance(35)) {
+    if (options_.faults && random_.chance(options_.fault_percent)) {
       add_fault();
     } else if (!plans_.empty() && scenario_.grace == 0 && threads_ == 1) {
       quiet_phase();
@@ -87,9 +94,15 @@ class Generator {
       Block& block = block_of(rank, blocks);
       random_.shuffle(block);
       if (!block.empty() && random_.chance(5)) repeat_one(block);
-      if (!block.empty()) {
-        scenario_.programs[static_cast<std::size_t>(rank)][thread].push_back(std::move(block));
-      }
+    }
+    append(std::move(blocks), thread);
+  }
+
+  void append(std::vector<Block> blocks, std::size_t thread) {
+    for (int rank = 0; rank < scenario_.ranks; ++rank) {
+      Block& block = block_of(rank, blocks);
+      if (block.empty()) continue;
+      scenario_.programs[static_cast<std::size_t>(rank)][thread].push_back(std::move(block));
     }
   }
 
@@ -240,6 +253,25 @@ class Generator {
     finish(std::move(blocks), thread);
   }
 
+  /// Steps of a plan that begin before the last one has ended, as far as the protocol allows.
+  void overlapping_steps() {
+    const std::size_t thread = random_.below(threads_);
+    std::vector<Block> all = empty_blocks();
+    for (int step = random_.between(2, 4); step > 0; --step) {
+      std::vector<Block> blocks = empty_blocks();
+      for (std::size_t plan = thread; plan < plans_.size(); plan += threads_) {
+        add_plan_step(blocks, static_cast<int>(plan), members(plans_[plan].process_set));
+      }
+      for (int rank = 0; rank < scenario_.ranks; ++rank) {
+        Block& block = block_of(rank, blocks);
+        random_.shuffle(block);
+        Block& whole = block_of(rank, all);
+        whole.insert(whole.end(), block.begin(), block.end());
+      }
+    }
+    append(std::move(all), thread);
+  }
+
   /// Ranks run out of work at different steps, join, and go on together.
   void uneven_phase() {
     const int steps = random_.between(1, 4);
@@ -302,7 +334,7 @@ class Generator {
   void add_fault() {
     const std::int64_t time = random_.between(1, 60 * scenario_.think_max);
     scenario_.victim = random_.between(0, scenario_.ranks - 1);
-    const int kind = random_.between(0, 2);
+    const int kind = options_.only_damage ? 2 : random_.between(0, 2);
     if (kind == 0) scenario_.shutdown_at = time;
     if (kind == 1) scenario_.loss_at = time;
     if (kind == 2) {

@@ -61,6 +61,7 @@ struct Scenario {
   int delay_max = 20;                          ///< of a message, in ticks of virtual time
   int skew_max = 0;                            ///< what some links are slower than others
   int think_max = 20;                          ///< between two wishes of a rank
+  int burst_percent = 0;                       ///< that the next wish follows at once
   std::int64_t grace = 0;                      ///< until a blocked rank says so; 0: never
   std::vector<std::vector<int>> process_sets;  ///< world ranks; the first is the world
   std::vector<Operation> operations;
@@ -82,8 +83,10 @@ struct ScenarioOptions {
   int ranks_max = 12;
   bool mismatches = true;
   bool joins = true;
-  bool faults = true;     ///< shutdowns, losses, damaged messages
-  bool deadlocks = true;  ///< programs in which no rank can go on
+  bool faults = true;        ///< shutdowns, losses, damaged messages
+  bool deadlocks = true;     ///< programs in which no rank can go on
+  bool only_damage = false;  ///< every fault is a damaged message
+  int fault_percent = 35;    ///< of the scenarios that have a fault
 };
 
 Scenario generate(std::uint64_t seed, const ScenarioOptions& options = {});

@@ -78,6 +78,12 @@ class Simulation {
     if (trace_ != nullptr) *trace_ << now_ << " rank " << rank << ": " << what << "\n";
   }
 
+  std::string name_of(int operation) const {
+    if (operation < 0) return "zeros";
+    return scenario_.operations[static_cast<std::size_t>(operation)].name + "#" +
+           std::to_string(operation);
+  }
+
   void schedule(std::int64_t delay, std::function<void()> happen) {
     events_.push({now_ + delay, order_++, std::move(happen)});
   }
@@ -91,7 +97,10 @@ class Simulation {
     VirtualThread& thread = state.threads[index];
     const Block& block = state.program()[index][thread.block];
     if (thread.wish < block.size()) {
-      submit(rank, index, block[thread.wish++]);
+      do {  // what is submitted in a burst goes into one message
+        submit(rank, index, block[thread.wish++]);
+      } while (thread.wish < block.size() && random_.chance(scenario_.burst_percent));
+      pump(rank);
       schedule(random_.between(1, scenario_.think_max), [=, this] { think(rank, index); });
     } else if (thread.waiting == 0) {
       ++thread.block;
@@ -110,6 +119,10 @@ class Simulation {
       if (plan == state.plans.end()) return;  // registering it failed with the shutdown
       status = state.node->submit_parameter(token, plan->second,
                                             static_cast<std::uint32_t>(*wish.plan_parameter));
+      if (status.code() == Code::duplicate_name) {  // of the step before: again later
+        --state.threads[thread].wish;
+        return;
+      }
     } else {
       protocol::Request request = wish.request;
       const auto set = state.process_sets.find(static_cast<int>(request.process_set));
@@ -124,7 +137,7 @@ class Simulation {
       }
       if (refused) return;
     }
-    trace(rank, "submits " + scenario_.operations[static_cast<std::size_t>(wish.operation)].name);
+    trace(rank, "submits " + name_of(wish.operation));
     if (!status.ok()) {
       if (!state.node->stopped() && status.code() != Code::shutdown) {
         checker_.fail("I2", "rank " + std::to_string(rank) + " is refused: " + status.message());
@@ -134,7 +147,6 @@ class Simulation {
     state.pending[token] = {wish, thread};
     ++state.threads[thread].waiting;
     checker_.submitted(rank, wish.operation);
-    pump(rank);
   }
 
   /// Takes what the node wants done.
@@ -174,8 +186,10 @@ class Simulation {
     const int skew = scenario_.skew_max * ((from * 7 + to * 13) % 5) / 4;
     std::int64_t& arrival = arrivals_[{from, to}];
     for (int copies = repeat ? 2 : 1; copies > 0; --copies) {
-      arrival = std::max(arrival, now_ + skew + random_.between(1, scenario_.delay_max));
-      events_.push({arrival, order_++, [=, this] { deliver(from, to, bytes); }});
+      const std::int64_t time = now_ + skew + random_.between(1, scenario_.delay_max);
+      arrival = std::max(arrival, time);
+      const std::int64_t late = copies == 2 ? random_.between(0, 10 * scenario_.delay_max) : 0;
+      events_.push({arrival + late, order_++, [=, this] { deliver(from, to, bytes); }});
     }
   }
 
@@ -221,8 +235,10 @@ class Simulation {
       const auto found = state.pending.find(item.token);
       operations.push_back(found == state.pending.end() ? -1 : found->second.wish.operation);
     }
-    trace(rank, "launches a batch of " + std::to_string(launch.items.size()) + " on channel " +
-                    std::to_string(launch.channel) + (launch.replayed ? ", replayed" : ""));
+    std::string names;
+    for (const int operation : operations) names += " " + name_of(operation);
+    trace(rank, "launches on channel " + std::to_string(launch.channel) + ":" + names +
+                    (launch.replayed ? " (replayed)" : ""));
     checker_.launched(rank, launch, operations);
     auto& meeting = meetings_[{launch.channel, launched_[{rank, launch.channel}]++}];
     meeting.push_back({rank, launch.id});
@@ -245,7 +261,7 @@ class Simulation {
     }
     const auto [wish, thread] = found->second;
     state.pending.erase(found);
-    trace(rank, scenario_.operations[static_cast<std::size_t>(wish.operation)].name +
+    trace(rank, name_of(wish.operation) +
                     " ends: " + (completion.status.ok() ? "ok" : completion.status.message()));
     if (completion.status.ok()) {
       const auto id = static_cast<std::uint32_t>(completion.value);

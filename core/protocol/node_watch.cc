@@ -148,7 +148,10 @@ void Node::judge(const Survey& survey) {
   flush();  // what has been announced is decided before anything is called undecided
   if (stopped_) return;
   attempt_ = survey.silent.empty() ? 0 : attempt_ + 1;
-  if (attempt_ > 0) raise(Alarm::blocked);  // whoever is blocked says so only once
+  // Whoever is blocked says so only once, so the root asks again where an answer is missing, or was
+  // given before the last decision.
+  const bool outdated = survey.blocked && survey.applied < catalog_.log_length();
+  if (attempt_ > 0 || outdated) raise(Alarm::blocked);
   if (survey.proves_deadlock(catalog_.log_length())) {
     coordinator_->reset(Status(Code::stalled,
                                "deadlock: no rank can go on, because each waits for something that "

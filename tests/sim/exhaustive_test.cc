@@ -3,7 +3,9 @@
 // All interleavings of small programs: every order in which ranks can submit, messages can arrive
 // and batches can finish. What a rank does depends only on the sequence of what happens to it, so
 // two interleavings in which every rank sees the same sequence are one state (Mazurkiewicz 1977),
-// and each state is visited once, by replaying a way to it.
+// and each state is visited once, by replaying a way to it. Rank 0
+// submits in the order of the operations' numbers, which is no restriction: the numbers could be
+// chosen so.
 #include "../support/catch.h"
 
 #include <ringleader/core/protocol/node.h>
@@ -98,7 +100,9 @@ class World {
       const auto at = static_cast<std::size_t>(rank);
       for (int operation = 0; operation < program_.operations; ++operation) {
         const bool done = ((submitted_[at] >> operation) & 1U) != 0;
-        if (!done) events.push_back({Event::Kind::submit, rank, operation});
+        if (done) continue;
+        events.push_back({Event::Kind::submit, rank, operation});
+        if (rank == 0) break;
       }
       if (can_finish(at)) events.push_back({Event::Kind::finish, rank, 0});
     }
@@ -190,6 +194,12 @@ void check(const Program& program, World& world, bool at_the_end) {
   }
 }
 
+#ifdef RINGLEADER_SANITIZED  // where a state takes ten times as long
+constexpr int kOperations = 2;
+#else
+constexpr int kOperations = 3;
+#endif
+
 struct Explored {
   std::size_t states = 0;
   std::size_t ends = 0;
@@ -222,20 +232,20 @@ Explored explore(const Program& program) {
 }  // namespace
 
 TEST_CASE("all interleavings of 2 ranks and 3 operations") {
-  for (const int mismatched : {-1, 1}) {
-    const Explored explored = explore({2, 2, 3, mismatched});
-    WARN(explored.states << " states, " << explored.ends << " ends");
-    CHECK(explored.states > 1000);
+  for (const int mismatched : {-1, 0, kOperations - 1}) {
+    const Explored explored = explore({2, 2, kOperations, mismatched});
+    UNSCOPED_INFO(explored.states << " states, " << explored.ends << " ends");
+    CHECK(explored.states > 200);
     CHECK(explored.ends > 10);
   }
 }
 
 TEST_CASE("all interleavings of 3 ranks and 2 operations, in a tree and in a chain") {
   for (const int radix : {2, 1}) {
-    for (const int mismatched : {-1, 1}) {
+    for (const int mismatched : {-1, 0, 1}) {
       const Explored explored = explore({3, radix, 2, mismatched});
-      WARN(explored.states << " states, " << explored.ends << " ends");
-      CHECK(explored.states > 1000);
+      UNSCOPED_INFO(explored.states << " states, " << explored.ends << " ends");
+      CHECK(explored.states > 200);
       CHECK(explored.ends > 10);
     }
   }

@@ -11,25 +11,25 @@ namespace ringleader::protocol {
 
 enum class Mutation : std::uint8_t {
   none,
-  decide_early,          ///< an operation is complete while one reporter is missing
-  skip_subtree,          ///< the last child is not waited for
-  unordered_plan,        ///< some ranks replay a plan's batches in another order
-  drop_after_error,      ///< an operation that failed never completes on some ranks
-  reuse_id_early,        ///< an announcement under an id's old meaning counts for its new one
-  wrong_join_count,      ///< a rank that has joined counts as a contributor
-  forget_void,           ///< batches that lack a rank's data succeed
-  cut_at_least,          ///< a cut is the nearest position instead of the furthest
-  oversize_batches,      ///< batches are filled to twice the limit
-  ignore_conflict,       ///< disagreements are not noticed
-  complete_twice,        ///< an operation completes twice
-  withhold_log,          ///< the log is not passed on to the last child
-  replay_unready,        ///< a plan's batch is launched before it is ready
-  announce_armed,        ///< parameters of an armed plan are announced
-  ignore_freeze,         ///< a frozen plan is launched on
-  deaf_to_loss,          ///< the children are not told of a loss
-  accept_repeats,        ///< a repeated announcement counts
-  accept_damage,         ///< the seal of a message is not looked at
-  rash_proof,            ///< a deadlock is believed in as soon as all ranks wait
+  decide_early,      ///< an operation is complete while one reporter is missing
+  skip_subtree,      ///< the last child is not waited for
+  unordered_plan,    ///< some ranks replay a plan's batches in another order
+  drop_after_error,  ///< an operation that failed never completes on some ranks
+  reuse_id_early,    ///< an announcement under an id's old meaning counts for its new one
+  wrong_join_count,  ///< a rank that has joined counts as a contributor
+  forget_void,       ///< batches that lack a rank's data succeed
+  cut_at_least,      ///< a cut is the nearest position instead of the furthest
+  oversize_batches,  ///< batches are filled to twice the limit
+  ignore_conflict,   ///< disagreements are not noticed
+  complete_twice,    ///< an operation completes twice
+  withhold_log,      ///< the log is not passed on to the last child
+  replay_unready,    ///< a plan's batch is launched before it is ready
+  announce_armed,    ///< parameters of an armed plan are announced
+  ignore_freeze,     ///< a frozen plan is launched on
+  deaf_to_loss,      ///< the children are not told of a loss
+  accept_repeats,    ///< a repeated announcement counts
+  accept_damage,     ///< the seal of a message is not looked at
+  rash_proof,        ///< a deadlock is believed in as soon as all ranks wait
 };
 
 }  // namespace ringleader::protocol

@@ -108,7 +108,7 @@ Standing Node::standing() const {
                            to_string(operation.where)});
     } else {
       const Request& request = *operation.request;
-      own.waits.push_back({request.process_set, shortened(short_name(request)), name_of(request.op),
+      own.waits.push_back({request.process_set, shortened(short_name(request)), kind_of(request),
                            to_string(operation.where)});
     }
   }

@@ -82,6 +82,10 @@ std::optional<Disagreement> first_disagreement(const Request& a, const Request& 
   return std::nullopt;
 }
 
+const char* kind_of(const Request& request) {
+  return request.op == Op::register_plan ? "plan" : name_of(request.op);
+}
+
 std::string short_name(const Request& request) {
   constexpr std::string_view kOwn = "ringleader/";
   if (request.name.rfind(kOwn, 0) != 0) return request.name;
@@ -89,8 +93,7 @@ std::string short_name(const Request& request) {
 }
 
 std::string describe(const Request& request) {
-  const char* what = request.op == Op::register_plan ? "plan" : name_of(request.op);
-  std::string text = fmt::format("{} '{}'", what, short_name(request));
+  std::string text = fmt::format("{} '{}'", kind_of(request), short_name(request));
   if (request.process_set != 0) text += fmt::format(" (process set {})", request.process_set);
   return text;
 }

@@ -78,6 +78,9 @@ std::optional<Disagreement> first_disagreement(const Request& a, const Request& 
 /// The name without the prefix of the library's own operations, such as plans.
 std::string short_name(const Request& request);
 
+/// "allreduce", ..., and "plan" for its registration.
+const char* kind_of(const Request& request);
+
 /// "allreduce 'w1.grad' (process set 2)", "plan 'optimizer'"
 std::string describe(const Request& request);
 

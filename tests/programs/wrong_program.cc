@@ -10,6 +10,7 @@
 // after it.
 #include <ringleader/ringleader.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
@@ -246,8 +247,10 @@ int main(int argc, char** argv) {
     cases.at(which)();
   } catch (const Error& error) {
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+    std::string text = error.what();  // on one line, so that the ranks' outputs do not mix
+    std::replace(text.begin(), text.end(), '\n', ' ');
     std::printf("rank %d: %s after %.3f s: %s\n", own_rank, name_of(error.code()), seconds.count(),
-                error.what());
+                text.c_str());
     std::fflush(stdout);
     if (uncaught) throw;
     if (error.code() == Code::shutdown || error.code() == Code::rank_lost) return 1;

@@ -79,13 +79,15 @@ Status Catalog::apply_entry(const DefineEntry& entry) {
     return unknown("process set", entry.request->process_set);
   }
   if (entry.id == ids_.size()) {
-    ids_.emplace_back();
+    add_id();
   } else {
     std::erase(free_ids_, entry.id);
   }
+  forget_name(entry.id);
   Definition& definition = ids_[entry.id];
   definition = {entry.request, std::nullopt, 0, log_length_};
-  if (entry.keep) ids_by_key_[key_of(*entry.request)] = entry.id;
+  const KeyView key = key_of(*entry.request);
+  if (entry.keep && !ids_by_key_.find(key, keys())) ids_by_key_.insert(key, entry.id, keys());
   return Status();
 }
 
@@ -126,7 +128,7 @@ Status Catalog::apply_entry(const PlanEntry& entry) {
     const std::uint32_t id = entry.first_id + i;
     if (find(id) != nullptr || id >= kIdsMax) return unknown("free id", id);
     if (id == ids_.size()) {
-      ids_.emplace_back();
+      add_id();
     } else {
       std::erase(free_ids_, id);
     }
@@ -165,11 +167,21 @@ Status Catalog::apply_entry(const ArmEntry& entry) {
 }
 
 void Catalog::undefine(std::uint32_t id) {
-  Definition& definition = ids_[id];
-  const auto key = ids_by_key_.find(key_of(*definition.request));
-  if (key != ids_by_key_.end() && key->second == id) ids_by_key_.erase(key);
-  definition = {nullptr, std::nullopt, 0, log_length_};
+  forget_name(id);
+  ids_[id] = {nullptr, std::nullopt, 0, log_length_};
   free_ids_.push_back(id);
+}
+
+void Catalog::add_id() {
+  if (ids_.size() == ids_.capacity()) ids_.reserve(ids_.size() + ids_.size() / 4 + 4);
+  ids_.emplace_back();
+}
+
+/// The name that is announced by this id, if one is, has none from now on.
+void Catalog::forget_name(std::uint32_t id) {
+  if (!ids_[id].defined()) return;
+  const KeyView key = key_of(*ids_[id].request);
+  if (ids_by_key_.find(key, keys()) == id) ids_by_key_.erase(key, keys());
 }
 
 const ProcessSetInfo* Catalog::process_set(std::uint32_t id) const {
@@ -182,9 +194,8 @@ const Definition* Catalog::find(std::uint32_t id) const {
   return id < ids_.size() && ids_[id].defined() ? &ids_[id] : nullptr;
 }
 
-std::optional<std::uint32_t> Catalog::id_of(const Key& key) const {
-  const auto found = ids_by_key_.find(key);
-  return found == ids_by_key_.end() ? std::nullopt : std::optional(found->second);
+std::optional<std::uint32_t> Catalog::id_of(const KeyView& key) const {
+  return ids_by_key_.find(key, keys());
 }
 
 std::uint64_t Catalog::changed_at(std::uint32_t id) const {

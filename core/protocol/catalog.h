@@ -5,12 +5,12 @@
 // entries hold the same catalog.
 #pragma once
 
+#include <ringleader/core/protocol/key_index.h>
 #include <ringleader/core/protocol/message.h>
 #include <ringleader/core/protocol/request.h>
 #include <ringleader/core/protocol/tree.h>
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -67,7 +67,7 @@ class Catalog {
   const ProcessSetInfo* process_set(std::uint32_t id) const;
   const PlanInfo* plan(std::uint32_t id) const;
   const Definition* find(std::uint32_t id) const;
-  std::optional<std::uint32_t> id_of(const Key& key) const;
+  std::optional<std::uint32_t> id_of(const KeyView& key) const;
   std::uint64_t changed_at(std::uint32_t id) const;
 
   /// The spec of tensor `index` of what `id` stands for, or nullptr.
@@ -106,6 +106,11 @@ class Catalog {
 
   ProcessSetInfo make_set(std::vector<std::int32_t> ranks);
   void undefine(std::uint32_t id);
+  void add_id();
+  void forget_name(std::uint32_t id);
+  auto keys() const {
+    return [this](std::uint32_t id) { return key_of(*ids_[id].request); };
+  }
 
   Tree tree_;
   std::uint64_t log_length_ = 0;
@@ -114,7 +119,7 @@ class Catalog {
   std::vector<std::optional<PlanInfo>> plans_;
   std::vector<Definition> ids_;
   std::vector<std::uint32_t> free_ids_;
-  std::map<Key, std::uint32_t> ids_by_key_;
+  KeyIndex ids_by_key_;
 };
 
 }  // namespace ringleader::protocol

@@ -38,11 +38,11 @@ void Coordinator::decide_named(NamedAnnouncement named) {
   const auto shared = std::make_shared<const Request>(std::move(named.request));
   const Request& request = *shared;
   if (named.conflict) {
-    complete_key(key_of(request), conflict_error(request, *named.conflict));
+    complete_key(owned(key_of(request)), conflict_error(request, *named.conflict));
     return;
   }
   if (named.absence.count > 0 && !runs_with_joined_ranks(request.op)) {
-    complete_key(key_of(request), joined_error(request, named.absence));
+    complete_key(owned(key_of(request)), joined_error(request, named.absence));
     return;
   }
   if (moves_tensors(request.op)) {
@@ -52,10 +52,10 @@ void Coordinator::decide_named(NamedAnnouncement named) {
   flush();  // what was ready before takes effect before
   switch (request.op) {
     case Op::add_process_set:
-      append_(SetEntry{catalog_.free_process_set(), request.ranks, key_of(request)});
+      append_(SetEntry{catalog_.free_process_set(), request.ranks, owned(key_of(request))});
       return;
     case Op::remove_process_set:
-      append_(SetRemovedEntry{request.target, key_of(request)});
+      append_(SetRemovedEntry{request.target, owned(key_of(request))});
       std::erase_if(plans_,
                     [this](const auto& item) { return catalog_.plan(item.first) == nullptr; });
       std::erase_if(temporary_free_,
@@ -71,10 +71,10 @@ void Coordinator::decide_named(NamedAnnouncement named) {
     }
     case Op::release_plan:
       plans_.erase(request.target);
-      append_(PlanReleasedEntry{request.target, key_of(request)});
+      append_(PlanReleasedEntry{request.target, owned(key_of(request))});
       return;
     default:  // barrier: that all members are here is all there is to it
-      complete_key(key_of(request));
+      complete_key(owned(key_of(request)));
   }
 }
 
@@ -84,7 +84,7 @@ void Coordinator::queue(std::uint32_t id, const Absence& absence) {
   if (is_armed(definition.plan)) return;
   const Request& request = *definition.request;
   if (absence.count > 0 && !runs_with_joined_ranks(request.op) && request.op != Op::register_plan) {
-    complete_key(key_of(request), joined_error(request, absence));
+    complete_key(owned(key_of(request)), joined_error(request, absence));
     return;
   }
   ready_.push_back({id, absence.count});

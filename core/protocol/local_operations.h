@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // LocalOperations: the operations that this rank has submitted and that have not completed, found
-// by token, by id or by key. Each leaves the table exactly once.
+// by token or by key. Each leaves the table exactly once.
 #pragma once
 
+#include <ringleader/core/protocol/key_index.h>
 #include <ringleader/core/protocol/plan_state.h>
 #include <ringleader/core/protocol/request.h>
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -24,67 +24,59 @@ struct PlanParameter {
 struct LocalOperation {
   std::shared_ptr<const Request> request;
   std::optional<PlanParameter> parameter;
-  SourceLocation where;            ///< the call
-  std::uint32_t tensors_left = 1;  ///< tensors that have not run yet
-  bool decided = false;            ///< some batch with its tensors was launched
-  Status outcome;                  ///< the first error of its batches
+  std::uint32_t tensors_left = 1;   ///< tensors that have not run yet
+  bool decided = false;             ///< some batch with its tensors was launched
+  SourceLocation where;             ///< the call
+  std::unique_ptr<Status> failure;  ///< the first error of its batches, if any
 };
 
 class LocalOperations {
  public:
-  void add(Token token, LocalOperation operation) {
-    if (operation.request) by_key_[key_of(*operation.request)] = token;
-    operations_.emplace(token, std::move(operation));
-  }
+  /// Tokens are given in ascending order.
+  void add(Token token, LocalOperation operation);
 
-  LocalOperation* find(Token token) {
-    const auto found = operations_.find(token);
-    return found == operations_.end() ? nullptr : &found->second;
-  }
+  /// Valid until the next add() or erase().
+  LocalOperation* find(Token token);
 
   /// The operation of this name, or kNoToken.
-  Token find(const Key& key) const {
-    const auto found = by_key_.find(key);
-    return found == by_key_.end() ? kNoToken : found->second;
-  }
+  Token find(const KeyView& key) const;
+  bool in_flight(const KeyView& key) const { return find(key) != kNoToken; }
 
-  bool in_flight(const Key& key) const { return by_key_.count(key) != 0; }
+  void erase(Token token);
 
-  void erase(Token token) {
-    const auto found = operations_.find(token);
-    if (found->second.request) by_key_.erase(key_of(*found->second.request));
-    operations_.erase(found);
-  }
-
-  bool uses_process_set(std::uint32_t process_set) const {
-    const auto first = by_key_.lower_bound(Key{process_set, ""});
-    return first != by_key_.end() && first->first.process_set == process_set;
-  }
+  bool uses_process_set(std::uint32_t process_set) const;
 
   /// The operation that was submitted first and is not a join, for which waiting long is normal; or
   /// kNoToken.
-  Token oldest() const {
-    for (const auto& [token, operation] : operations_) {
-      if (!operation.request || operation.request->op != Op::join) return token;
+  Token oldest() const;
+
+  /// Calls visit(token, operation) in ascending order of tokens.
+  template <typename Visit>
+  void for_each(Visit visit) const {
+    for (const Entry& entry : entries_) {
+      if (entry.alive) visit(entry.token, entry.operation);
     }
-    return kNoToken;
   }
 
-  auto begin() const { return operations_.begin(); }
-  auto end() const { return operations_.end(); }
-
-  /// Tokens in ascending order.
-  std::vector<Token> tokens() const {
-    std::vector<Token> all;
-    for (const auto& [token, operation] : operations_) all.push_back(token);
-    return all;
-  }
-
-  std::size_t size() const { return operations_.size(); }
+  std::vector<Token> tokens() const;
+  std::size_t size() const { return alive_; }
 
  private:
-  std::map<Token, LocalOperation> operations_;
-  std::map<Key, Token> by_key_;
+  struct Entry {
+    Token token = kNoToken;
+    LocalOperation operation;
+    bool alive = true;
+  };
+
+  std::size_t position_of(Token token) const;
+  void compact();
+  auto keys() const {
+    return [this](std::uint32_t position) { return key_of(*entries_[position].operation.request); };
+  }
+
+  std::vector<Entry> entries_;  ///< ascending tokens; dead ones are dropped now and then
+  std::size_t alive_ = 0;
+  KeyIndex by_key_;  ///< positions in entries_
 };
 
 }  // namespace ringleader::protocol

@@ -27,19 +27,21 @@ Node::Node(const NodeOptions& options)
 }
 
 Status Node::submit(Token token, Request request) {
-  if (const Status status = check(request); !status.ok()) return status;
-  const std::uint32_t process_set = request.process_set;
-  const bool is_join = request.op == Op::join;
+  return submit(token, std::make_shared<const Request>(std::move(request)));
+}
+
+Status Node::submit(Token token, std::shared_ptr<const Request> request) {
+  if (const Status status = check(*request); !status.ok()) return status;
   LocalOperation operation;
-  operation.where = request.where;
-  operation.tensors_left = static_cast<std::uint32_t>(request.tensors.size());
-  operation.request = std::make_shared<const Request>(std::move(request));
+  operation.where = request->where;
+  operation.tensors_left = static_cast<std::uint32_t>(request->tensors.size());
+  operation.request = request;
   operations_.add(token, std::move(operation));
   watch_.changed();
-  if (is_join) {
-    joins_[process_set] = token;
-    readiness_.add_join(process_set, kSelf, tree_.rank);
-    leave_plans(process_set);
+  if (request->op == Op::join) {
+    joins_[request->process_set] = token;
+    readiness_.add_join(request->process_set, kSelf, tree_.rank);
+    leave_plans(request->process_set);
   } else {
     announce(token);
   }
@@ -47,40 +49,40 @@ Status Node::submit(Token token, Request request) {
 }
 
 Status Node::check(const Request& request) const {
-  const std::string what = describe(request);
-  if (stopped_) return Status(stopped_->code(), what + ": " + stopped_->message());
-  if (leaving_) return Status(Code::shutdown, what + ": this rank has shut down");
+  const auto what = [&request] { return describe(request); };
+  if (stopped_) return Status(stopped_->code(), what() + ": " + stopped_->message());
+  if (leaving_) return Status(Code::shutdown, what() + ": this rank has shut down");
   const ProcessSetInfo* set = catalog_.process_set(request.process_set);
-  if (set == nullptr) return Status(Code::invalid_argument, what + ": no such process set");
+  if (set == nullptr) return Status(Code::invalid_argument, what() + ": no such process set");
   if (!set->member) {
     return Status(Code::invalid_argument,
-                  fmt::format("{}: rank {} is not a member of process set {}", what, tree_.rank,
+                  fmt::format("{}: rank {} is not a member of process set {}", what(), tree_.rank,
                               request.process_set));
   }
   if (joins_.count(request.process_set) != 0) {
-    return Status(Code::joined, what + ": this rank has joined and not all others have");
+    return Status(Code::joined, what() + ": this rank has joined and not all others have");
   }
   if (operations_.in_flight(key_of(request))) {
     return Status(Code::duplicate_name,
-                  what +
+                  what() +
                       ": an operation of this name is in flight on this rank; wait for it or "
                       "use another name");
   }
   if (request.op == Op::remove_process_set &&
       (request.target == 0 || catalog_.process_set(request.target) == nullptr)) {
     return Status(Code::invalid_argument,
-                  fmt::format("{}: process set {} cannot be removed", what, request.target));
+                  fmt::format("{}: process set {} cannot be removed", what(), request.target));
   }
   if (request.op == Op::remove_process_set && operations_.uses_process_set(request.target)) {
     return Status(
         Code::invalid_argument,
-        fmt::format("{}: operations of process set {} are pending", what, request.target));
+        fmt::format("{}: operations of process set {} are pending", what(), request.target));
   }
   if (request.op == Op::release_plan) {
     const auto plan = plans_.find(request.target);
     if (plan == plans_.end() || plan->second.busy()) {
       return Status(Code::invalid_argument,
-                    fmt::format("{}: plan {} does not exist or is in use", what, request.target));
+                    fmt::format("{}: plan {} does not exist or is in use", what(), request.target));
     }
   }
   return Status();

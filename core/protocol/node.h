@@ -89,8 +89,9 @@ class Node {
   Node& operator=(const Node&) = delete;
 
   /// The rank wishes to run an operation. An error concerns this rank alone: then nothing was
-  /// accepted and no Completion follows. Tokens are unique and not kNoToken.
+  /// accepted and no Completion follows. Tokens ascend from 1.
   Status submit(Token token, Request request);
+  Status submit(Token token, std::shared_ptr<const Request> request);
 
   /// The rank has parameter `index` of a plan ready.
   Status submit_parameter(Token token, std::uint32_t plan, std::uint32_t index,

@@ -292,8 +292,9 @@ void Node::settle(const InFlight& in_flight) {
   const Status status = in_flight.verdict.ok() ? in_flight.status : in_flight.verdict;
   for (const Token token : in_flight.tokens) {
     LocalOperation* operation = operations_.find(token);
-    if (operation->outcome.ok()) operation->outcome = status;
-    if (--operation->tensors_left == 0) complete(token, operation->outcome);
+    if (!status.ok() && !operation->failure) operation->failure = std::make_unique<Status>(status);
+    if (--operation->tensors_left > 0) continue;
+    complete(token, operation->failure ? *operation->failure : Status());
   }
 }
 

@@ -98,8 +98,8 @@ Standing Node::standing() const {
         plan.unfinished = std::min(plan.unfinished, in_flight.position);
     }
   }
-  for (const auto& [token, operation] : operations_) {
-    if (operation.decided && entered.count(token) == 0) continue;
+  operations_.for_each([&](Token token, const LocalOperation& operation) {
+    if (operation.decided && entered.count(token) == 0) return;
     if (operation.parameter) {
       const PlanInfo& plan = *catalog_.plan(operation.parameter->plan);
       own.waits.push_back({plan.process_set(),
@@ -111,7 +111,7 @@ Standing Node::standing() const {
       own.waits.push_back({request.process_set, shortened(short_name(request)), kind_of(request),
                            to_string(operation.where)});
     }
-  }
+  });
   std::sort(own.waits.begin(), own.waits.end());
   if (own.waits.size() > Survey::kWaitsMax) {
     own.more_waits = static_cast<std::uint32_t>(own.waits.size() - Survey::kWaitsMax);

@@ -29,9 +29,9 @@ void Readiness::add(std::uint32_t id, int reporter, const Absence& absence) {
 }
 
 void Readiness::add(const NamedAnnouncement& announcement, int reporter) {
-  const Key key = key_of(announcement.request);
+  const KeyView key = key_of(announcement.request);
   const std::optional<std::uint32_t> id = catalog_.id_of(key);
-  Entry& entry = id ? by_id_[*id] : by_key_[key];
+  Entry& entry = id ? by_id_[*id] : by_key_[owned(key)];
   entry.process_set = key.process_set;
   report(entry, id, reporter, announcement.absence, &announcement);
   if (!is_complete(entry)) return;
@@ -39,7 +39,7 @@ void Readiness::add(const NamedAnnouncement& announcement, int reporter) {
   if (id) {
     by_id_.erase(*id);
   } else {
-    by_key_.erase(key);
+    by_key_.erase(owned(key));
   }
   finish(id, std::move(complete));
 }

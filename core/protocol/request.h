@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -53,7 +54,20 @@ struct Key {
   auto operator<=>(const Key&) const = default;
 };
 
-inline Key key_of(const Request& request) { return {request.process_set, request.name}; }
+/// A key that somebody else holds.
+struct KeyView {
+  std::uint32_t process_set = 0;
+  std::string_view name;
+
+  KeyView(std::uint32_t set, std::string_view text) : process_set(set), name(text) {}
+  KeyView(const Key& key) : process_set(key.process_set), name(key.name) {}  // as a string's view
+  bool operator==(const KeyView&) const = default;
+};
+
+/// Refers to the request's name.
+inline KeyView key_of(const Request& request) { return {request.process_set, request.name}; }
+
+inline Key owned(const KeyView& key) { return {key.process_set, std::string(key.name)}; }
 
 /// What two ranks say about the same thing.
 struct Disagreement {

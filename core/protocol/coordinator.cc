@@ -35,7 +35,7 @@ void Coordinator::complete(CompleteOperation operation) {
 
 /// Decides an operation that came with its request: a first use, a change, or a conflict.
 void Coordinator::decide_named(NamedAnnouncement named) {
-  const auto shared = std::make_shared<const Request>(std::move(named.request));
+  const auto shared = std::move(named.request);
   const Request& request = *shared;
   if (named.conflict) {
     complete_key(owned(key_of(request)), conflict_error(request, *named.conflict));

@@ -19,6 +19,11 @@ void LocalOperations::add(Token token, LocalOperation operation) {
 }
 
 std::size_t LocalOperations::position_of(Token token) const {
+  // Tokens are mostly consecutive, and then this is where it is.
+  const Token offset = entries_.empty() ? 0 : token - entries_.front().token;
+  if (offset < entries_.size() && entries_[offset].token == token) {
+    return entries_[offset].alive ? offset : entries_.size();
+  }
   const auto found = std::lower_bound(entries_.begin(), entries_.end(), token,
                                       [](const Entry& entry, Token t) { return entry.token < t; });
   const bool there = found != entries_.end() && found->token == token && found->alive;
@@ -43,7 +48,7 @@ void LocalOperations::erase(Token token) {
   if (--alive_ == 0) {
     entries_.clear();
     by_key_.clear();
-  } else if (entries_.size() > 2 * alive_ + 16) {
+  } else if (entries_.size() > 4 * alive_ + 64) {
     compact();
   }
 }

@@ -107,7 +107,7 @@ void visit(Code& code, auto& x, const Absence*) {
 }
 template <typename Code>
 void visit(Code& code, auto& x, const NamedAnnouncement*) {
-  code.part(x.request), code(x.rank), code(x.site), code.part(x.absence), code(x.conflict);
+  code(x.request), code(x.rank), code(x.site), code.part(x.absence), code(x.conflict);
 }
 template <typename Code>
 void visit(Code& code, auto& x, const IdAbsence*) {

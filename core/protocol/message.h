@@ -39,7 +39,7 @@ struct Absence {
 /// An operation that the sender's whole subtree has ready and that has no id yet, that is
 /// submitted differently from what its id stands for, or about which ranks disagree.
 struct NamedAnnouncement {
-  Request request;
+  std::shared_ptr<const Request> request;
   std::int32_t rank = 0;  ///< the rank whose request this is
   std::string site;       ///< where and when that rank submitted it: "train.cc:42 in step 7"
   Absence absence;

@@ -135,12 +135,13 @@ std::string Node::site_of(const Request& request) const {
 
 /// By id if the id stands for exactly this request, in full otherwise.
 void Node::announce(Token token) {
-  const Request& request = *operations_.find(token)->request;
+  const auto shared = operations_.find(token)->request;
+  const Request& request = *shared;
   const std::optional<std::uint32_t> id = catalog_.id_of(key_of(request));
   if (id && !first_disagreement(*catalog_.find(*id)->request, request)) {
     readiness_.add(*id, kSelf);
   } else {
-    readiness_.add(NamedAnnouncement{request, tree_.rank, site_of(request), {}, {}}, kSelf);
+    readiness_.add(NamedAnnouncement{shared, tree_.rank, site_of(request), {}, {}}, kSelf);
   }
 }
 

@@ -95,7 +95,7 @@ Status Node::receive_operations(int child, const Announcement& announcement) {
     readiness_.add(id, child, absence);
   });
   for (const NamedAnnouncement& named : announcement.named) {
-    if (catalog_.process_set(named.request.process_set) == nullptr) {
+    if (catalog_.process_set(named.request->process_set) == nullptr) {
       return Status(Code::bad_message, "an announcement in an unknown process set");
     }
     readiness_.add(named, child);

@@ -29,7 +29,7 @@ void Readiness::add(std::uint32_t id, int reporter, const Absence& absence) {
 }
 
 void Readiness::add(const NamedAnnouncement& announcement, int reporter) {
-  const KeyView key = key_of(announcement.request);
+  const KeyView key = key_of(*announcement.request);
   const std::optional<std::uint32_t> id = catalog_.id_of(key);
   Entry& entry = id ? by_id_[*id] : by_key_[owned(key)];
   entry.process_set = key.process_set;
@@ -49,7 +49,7 @@ void Readiness::report(Entry& entry, const std::optional<std::uint32_t>& id, int
                        const Absence& absence, const NamedAnnouncement* named) {
   const std::int32_t rank =
       named != nullptr ? named->rank : representative(entry.process_set, reporter);
-  const Request& theirs = named != nullptr ? named->request : *catalog_.find(*id)->request;
+  const Request& theirs = named != nullptr ? *named->request : *catalog_.find(*id)->request;
   if (entry.reporters == 0) {
     entry.first_rank = rank;
     if (named != nullptr) {
@@ -61,7 +61,8 @@ void Readiness::report(Entry& entry, const std::optional<std::uint32_t>& id, int
     if (auto what = first_disagreement(first, theirs)) {
       entry.conflict = Conflict{std::move(*what), entry.first_rank, rank, entry.site,
                                 named != nullptr ? named->site : ""};
-      if (!entry.request) entry.request = first;  // a conflict travels with its request
+      if (!entry.request)
+        entry.request = catalog_.find(*id)->request;  // a conflict travels with its request
     }
   }
   if (named != nullptr && named->conflict && !entry.conflict) {
@@ -93,7 +94,7 @@ void Readiness::finish(std::optional<std::uint32_t> id, Entry entry) {
   complete.absence = entry.absence;
   if (entry.request) {
     complete.named =
-        NamedAnnouncement{std::move(*entry.request), entry.first_rank, std::move(entry.site),
+        NamedAnnouncement{std::move(entry.request), entry.first_rank, std::move(entry.site),
                           entry.absence, std::move(entry.conflict)};
   } else {
     complete.id = id;

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -55,7 +56,7 @@ class Readiness {
     std::uint64_t reporters = 0;     ///< bit per reporter that has it ready
     std::int32_t first_rank = 0;     ///< whose request the others are compared with
     std::string site;                ///< where that one submitted it, if known
-    std::optional<Request> request;  ///< absent while all reports are by id
+    std::shared_ptr<const Request> request;  ///< absent while all reports are by id
     Absence absence;
     std::optional<Conflict> conflict;
   };

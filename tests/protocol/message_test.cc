@@ -29,7 +29,7 @@ Announcement sample_announcement() {
   for (const std::uint32_t id : {0U, 63U, 64U, 160U, 70000U}) announcement.ready.insert(id);
   announcement.absences = {{64, {2, 5}}};
   announcement.sequence = 3;
-  announcement.named = {{sample_request(),
+  announcement.named = {{std::make_shared<const Request>(sample_request()),
                          4,
                          "a.cc:7",
                          {1, 9},

@@ -51,7 +51,6 @@ LogP::LogP(const LogPOptions& options)
 
 void LogP::submit(int rank) {
   Rank& state = at(rank);
-  random_.shuffle(order_);
   for (const std::uint32_t index : order_) {
     require(state.node->submit(state.next_token++, requests_[index]));
     ++state.left;
@@ -125,6 +124,7 @@ void LogP::visit(int rank, const std::function<void(int)>& wish) {
 }
 
 void LogP::introduce() {
+  std::sort(order_.begin(), order_.end());
   visit(0, [this](int rank) { submit(rank); });
 }
 
@@ -170,7 +170,10 @@ Traffic LogP::run(const std::function<void(int)>& wish) {
 }
 
 Traffic LogP::negotiate() {
-  return run([this](int rank) { submit(rank); });
+  return run([this](int rank) {
+    random_.shuffle(order_);
+    submit(rank);
+  });
 }
 
 Traffic LogP::step() {

@@ -12,9 +12,9 @@
 #include <ringleader/collectives/mpi_transport/checked.h>
 #include <ringleader/core/status.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 
 namespace ringleader::ring {
@@ -53,6 +53,8 @@ class Lane {
   bool done() const { return completed_ == segments_; }
 
  private:
+  Status post(std::int64_t index);
+
   Direction direction_;
   MPI_Comm comm_;
   int peer_;
@@ -61,7 +63,7 @@ class Lane {
   Locate locate_;
   std::int64_t posted_ = 0;
   std::int64_t completed_ = 0;
-  std::deque<MPI_Request> in_flight_;
+  std::array<MPI_Request, kWindow> in_flight_;  ///< segment i at i % kWindow
 };
 
 }  // namespace ringleader::ring

@@ -52,6 +52,7 @@ class ShareExchange : public Algorithm {
         slot_bytes_(segment_ * context.element_bytes()),
         scratch_(std::make_unique_for_overwrite<std::byte[]>(
             static_cast<std::size_t>(kWindow * context.size() * slot_bytes_))) {
+    peers_.reserve(static_cast<std::size_t>(context_.size() - 1));
     for (int peer = 0; peer < context_.size(); ++peer) {
       if (peer == context_.rank()) continue;
       peers_.push_back(make_peer(peer, gather));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/core/protocol/message.h>
 
+#include <type_traits>
 #include <utility>
 
 namespace ringleader::protocol {
@@ -272,11 +273,27 @@ bool Announcement::empty() const {
          !farewell && alarm == Alarm::none && !survey;
 }
 
-Bytes encode(const Message& message) {
+namespace {
+
+/// As Encode does for a variant, without copying the message into one.
+template <std::size_t kind, typename T>
+Bytes encode_kind(const T& value) {
+  static_assert(std::is_same_v<std::variant_alternative_t<kind, Message>, T>);
   Writer writer;
-  Encode{writer}.part(message);
+  writer.u64(kind);
+  Encode{writer}.part(value);
   writer.seal();
   return writer.take();
+}
+
+}  // namespace
+
+Bytes encode(const Announcement& announcement) { return encode_kind<0>(announcement); }
+Bytes encode(const LogAppend& append) { return encode_kind<1>(append); }
+Bytes encode(const Abort& abort) { return encode_kind<2>(abort); }
+
+Bytes encode(const Message& message) {
+  return std::visit([](const auto& value) { return encode(value); }, message);
 }
 
 Result<Message> decode(std::span<const std::byte> bytes) {

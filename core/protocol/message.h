@@ -195,6 +195,10 @@ using Message = std::variant<Announcement, LogAppend, Abort>;
 /// What is sent: shared, as a node passes the same log on to all its children.
 using Payload = std::shared_ptr<const Bytes>;
 
+/// The encoding of a Message that holds this.
+Bytes encode(const Announcement& announcement);
+Bytes encode(const LogAppend& append);
+Bytes encode(const Abort& abort);
 Bytes encode(const Message& message);
 Result<Message> decode(std::span<const std::byte> bytes);
 

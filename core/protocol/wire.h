@@ -47,6 +47,8 @@ inline std::uint64_t checksum(std::span<const std::byte> bytes) {
 
 class Writer {
  public:
+  Writer() { bytes_.reserve(64); }  // most messages fit
+
   void u64(std::uint64_t value) {
     while (value >= 0x80) {
       bytes_.push_back(static_cast<std::byte>(value | 0x80));

@@ -12,9 +12,18 @@ Executor::Executor(std::vector<std::unique_ptr<Backend>> backends, int rank,
                    FillNeutral fill_neutral)
     : backends_(std::move(backends)), rank_(rank), fill_neutral_(std::move(fill_neutral)) {}
 
-Status Executor::launch(const protocol::Launch& launch, const std::vector<int>& members,
+void Executor::open_channel(std::uint32_t channel, const std::vector<int>& members) {
+  auto group = std::make_shared<Group>();
+  group->channel = channel;
+  group->ranks = members;
+  group->rank =
+      static_cast<int>(std::find(members.begin(), members.end(), rank_) - members.begin());
+  channels_[channel].group = std::move(group);
+}
+
+Status Executor::launch(const protocol::Launch& launch,
                         std::vector<std::shared_ptr<Operation>> operations) {
-  Channel& channel = channel_of(launch, members);
+  Channel& channel = channels_[launch.channel];
   ++batches_;
   tensors_ += launch.items.size();
   auto prepared = std::make_shared<PreparedBatch>(
@@ -24,20 +33,6 @@ Status Executor::launch(const protocol::Launch& launch, const std::vector<int>& 
     return Status();
   }
   return start(channel, std::move(prepared));
-}
-
-Executor::Channel& Executor::channel_of(const protocol::Launch& launch,
-                                        const std::vector<int>& members) {
-  Channel& channel = channels_[launch.channel];
-  if (channel.group == nullptr) {
-    auto group = std::make_shared<Group>();
-    group->channel = launch.channel;
-    group->ranks = members;
-    group->rank =
-        static_cast<int>(std::find(members.begin(), members.end(), rank_) - members.begin());
-    channel.group = std::move(group);
-  }
-  return channel;
 }
 
 Status Executor::start(Channel& channel, std::shared_ptr<PreparedBatch> prepared) {

@@ -30,11 +30,14 @@ class Executor {
   /// `backends` in order of preference.
   Executor(std::vector<std::unique_ptr<Backend>> backends, int rank, FillNeutral fill_neutral);
 
-  /// Starts a batch, or queues it behind its channel. `members` are the world ranks of its process
-  /// set; `operations` this rank's operations, one per item, null where it has joined.
-  /// An error is fatal, as it leaves the other ranks waiting.
-  Status launch(const protocol::Launch& launch, const std::vector<int>& members,
-                std::vector<std::shared_ptr<Operation>> operations);
+  /// Channels are opened before their first batch; `members` are world ranks.
+  bool knows(std::uint32_t channel) const { return channels_.count(channel) != 0; }
+  void open_channel(std::uint32_t channel, const std::vector<int>& members);
+
+  /// Starts a batch, or queues it behind its channel. `operations` are this rank's, one per item,
+  /// null where it has joined. An error other than `unsupported`, which all ranks find, is fatal,
+  /// as it leaves the other ranks waiting.
+  Status launch(const protocol::Launch& launch, std::vector<std::shared_ptr<Operation>> operations);
 
   /// Moves all running batches on by a bounded amount; returns those that have finished.
   std::vector<FinishedBatch> poll();
@@ -59,7 +62,6 @@ class Executor {
     Ticket ticket = 0;
   };
 
-  Channel& channel_of(const protocol::Launch& launch, const std::vector<int>& members);
   Status start(Channel& channel, std::shared_ptr<PreparedBatch> prepared);
   Status start_batch(Channel& channel, Batch& batch, Running running);
   Status sizes_known(std::shared_ptr<PreparedBatch> prepared);

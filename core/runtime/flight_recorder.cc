@@ -61,6 +61,10 @@ void FlightRecorder::submitted(Operation& operation, const protocol::Request* pl
   }
 }
 
+void FlightRecorder::launched(const Operation& operation, std::int64_t now) {
+  if (FlightRecord* record = find(operation)) record->decided = record->launched = now;
+}
+
 void FlightRecorder::completed(const Operation& operation, std::int64_t now) {
   FlightRecord* record = find(operation);
   if (record == nullptr) return;

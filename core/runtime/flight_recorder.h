@@ -21,8 +21,8 @@ namespace ringleader::runtime {
 struct FlightRecord {
   std::uint64_t sequence = 0;  ///< of this rank's operations: 1, 2, ...; 0: no record
   std::int64_t submitted = 0;
-  std::int64_t decided = 0;
-  std::int64_t launched = 0;
+  std::int64_t decided = 0;   ///< all members have submitted it, and this rank was told
+  std::int64_t launched = 0;  ///< handed to the backend, in the same round
   std::int64_t completed = 0;
   std::int64_t bytes = 0;  ///< of all its tensors
   std::int64_t step = -1;  ///< of its plan, if it belongs to one
@@ -56,12 +56,7 @@ class FlightRecorder {
   /// The operation has been handed over. `plan` describes a plan parameter, else it is null.
   void submitted(Operation& operation, const protocol::Request* plan, std::int64_t step,
                  std::int64_t now);
-  void decided(const Operation& operation, std::int64_t now) {
-    stamp(operation, now, &FlightRecord::decided);
-  }
-  void launched(const Operation& operation, std::int64_t now) {
-    stamp(operation, now, &FlightRecord::launched);
-  }
+  void launched(const Operation& operation, std::int64_t now);
   void completed(const Operation& operation, std::int64_t now);
 
   const FlightLog& log() const { return log_; }
@@ -70,9 +65,6 @@ class FlightRecorder {
   FlightRecord* find(const Operation& operation) {
     FlightRecord& record = log_.records[operation.flight % FlightLog::kRecords];
     return record.sequence == operation.flight ? &record : nullptr;
-  }
-  void stamp(const Operation& operation, std::int64_t now, std::int64_t FlightRecord::*time) {
-    if (FlightRecord* record = find(operation)) record->*time = now;
   }
 
   FlightLog log_;

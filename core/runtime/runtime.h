@@ -120,6 +120,7 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   std::map<protocol::Token, std::shared_ptr<Operation>> operations_;
   protocol::Token next_token_ = 1;
   std::vector<ReceivedMessage> received_;
+  std::vector<std::shared_ptr<Operation>> taken_;  ///< from the mailbox, while it is submitted
   RuntimeCounters counters_;
   bool shutdown_requested_ = false;
   bool failure_told_ = false;

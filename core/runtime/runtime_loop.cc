@@ -42,14 +42,15 @@ bool Runtime::iterate() {
 
 bool Runtime::drain_mailbox() {
   if (!mailbox_filled_) return false;
-  std::vector<std::shared_ptr<Operation>> mail;
   {
     const std::lock_guard lock(mailbox_mutex_);
-    mail.swap(mailbox_);
+    taken_.swap(mailbox_);
     mailbox_filled_ = false;
   }
-  for (const auto& operation : mail) submit(operation);
-  return !mail.empty();
+  for (const auto& operation : taken_) submit(operation);
+  const bool any = !taken_.empty();
+  taken_.clear();  // and keeps its memory, for the next swap
+  return any;
 }
 
 void Runtime::submit(const std::shared_ptr<Operation>& operation) {
@@ -131,13 +132,12 @@ void Runtime::act(protocol::Launch& launch) {
     operations.push_back(found == operations_.end() ? nullptr : found->second);
   }
   for (const auto& operation : operations) {
-    if (operation != nullptr) flight_.decided(*operation, round_time());
-  }
-  const Status status =
-      executor_.launch(launch, node_.catalog().ranks_of(launch.process_set), operations);
-  for (const auto& operation : operations) {
     if (operation != nullptr) flight_.launched(*operation, round_time());
   }
+  if (!executor_.knows(launch.channel)) {
+    executor_.open_channel(launch.channel, node_.catalog().ranks_of(launch.process_set));
+  }
+  const Status status = executor_.launch(launch, std::move(operations));
   if (status.code() == Code::unsupported) {
     node_.finished(launch.id, status);  // which all ranks find, for the same reasons
   } else if (!status.ok()) {

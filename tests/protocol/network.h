@@ -17,14 +17,13 @@ namespace ringleader::protocol {
 class Network {
  public:
   explicit Network(int size, int radix = 8, std::int64_t fusion_bytes_max = 1 << 20,
-                   std::size_t names_max = 1000) {
-    for (int rank = 0; rank < size; ++rank) {
-      NodeOptions options;
-      options.rank = rank;
-      options.size = size;
-      options.radix = radix;
-      options.fusion_bytes_max = fusion_bytes_max;
-      options.names_max = names_max;
+                   std::size_t names_max = 1000)
+      : Network(size, make_options(radix, fusion_bytes_max, names_max)) {}
+
+  /// All ranks with these options, but for rank and size.
+  Network(int size, NodeOptions options) {
+    options.size = size;
+    for (options.rank = 0; options.rank < size; ++options.rank) {
       nodes_.push_back(std::make_unique<Node>(options));
     }
     launches.resize(nodes_.size());
@@ -48,13 +47,16 @@ class Network {
     return token;
   }
 
-  /// Delivers messages until there are none; launched batches finish at once if `run` is set.
-  void settle(bool run = true) {
+  /// Delivers messages until there are none; launched batches finish at once if `run` is set. What
+  /// is sent to the rank `stopped` is lost, and it sends nothing.
+  void settle(bool run = true, int stopped = -1) {
     for (bool progress = true; progress;) {
       progress = false;
       for (int rank = 0; rank < size(); ++rank) {
+        if (rank == stopped) continue;
         for (OutgoingMessage& message : (*this)[rank].take_messages()) {
           ++messages;
+          if (message.to == stopped) continue;
           (void)(*this)[message.to].receive(rank, message.bytes).ok();
           progress = true;
         }
@@ -66,6 +68,8 @@ class Network {
             if (run) (*this)[rank].finished(launch->id);
           } else if (auto* completion = std::get_if<Completion>(&action)) {
             completions[index][completion->token] = *completion;
+          } else if (auto* notice = std::get_if<Notice>(&action)) {
+            notices.push_back(notice->text);
           }
         }
       }
@@ -84,9 +88,18 @@ class Network {
 
   std::vector<std::vector<Launch>> launches;             ///< per rank
   std::vector<std::map<Token, Completion>> completions;  ///< per rank
+  std::vector<std::string> notices;                      ///< of all ranks
   int messages = 0;
 
  private:
+  static NodeOptions make_options(int radix, std::int64_t fusion_bytes_max, std::size_t names_max) {
+    NodeOptions options;
+    options.radix = radix;
+    options.fusion_bytes_max = fusion_bytes_max;
+    options.names_max = names_max;
+    return options;
+  }
+
   std::vector<std::unique_ptr<Node>> nodes_;
   Token next_token_ = 1;
 };

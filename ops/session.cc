@@ -116,6 +116,12 @@ void shutdown() noexcept {
   }
   if (current.runtime == nullptr) return;
   current.runtime->shutdown();
+  if (log_level() <= LogLevel::info) {
+    const runtime::RuntimeCounters sent = current.runtime->counters();
+    log(LogLevel::info,
+        fmt::format("sent {} control messages of {} bytes; ran {} batches of {} tensors",
+                    sent.control_messages, sent.control_bytes, sent.batches, sent.tensors));
+  }
   if (current.runtime->failed()) current.mark_broken();
   if (current.flight_file) current.flight_file->watch(nullptr);
   current.runtime.reset();

@@ -167,6 +167,11 @@ class Node {
   void flush_to_coordinator();
   void send_log();
 
+  // node_plans.cc: batches that are launched without negotiation
+  void run_plan(std::uint32_t plan);
+  void replay_batch(std::uint32_t plan, const std::vector<std::uint32_t>& parameters);
+  void leave_plans(std::uint32_t process_set);
+
   // node_watch.cc: ranks that are late, and deadlocks
   void raise(Alarm alarm);
   void act_on_own(Alarm alarm);
@@ -193,9 +198,6 @@ class Node {
   Status apply_entry(const InquiryEntry& entry);
   Status apply_entry(const ResetEntry& entry);
   void end_everything(const Status& reason);
-  void run_plan(std::uint32_t plan);
-  void replay_batch(std::uint32_t plan, const std::vector<std::uint32_t>& parameters);
-  void leave_plans(std::uint32_t process_set);
   void start(Launch launch, InFlight in_flight);
   void settle(const InFlight& in_flight);
   void complete(Token token, Status status, std::int64_t value = 0);

@@ -53,9 +53,9 @@ class Readiness {
  private:
   struct Entry {
     std::uint32_t process_set = 0;
-    std::uint64_t reporters = 0;     ///< bit per reporter that has it ready
-    std::int32_t first_rank = 0;     ///< whose request the others are compared with
-    std::string site;                ///< where that one submitted it, if known
+    std::uint64_t reporters = 0;             ///< bit per reporter that has it ready
+    std::int32_t first_rank = 0;             ///< whose request the others are compared with
+    std::string site;                        ///< where that one submitted it, if known
     std::shared_ptr<const Request> request;  ///< absent while all reports are by id
     Absence absence;
     std::optional<Conflict> conflict;

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """train_mnist learns, and the number of ranks does not change what it learns."""
 
+import os
+import re
 import unittest
 
 import harness
@@ -43,6 +45,27 @@ class Learning(unittest.TestCase):
                              timeout_s=120)
         self.assertEqual(run.exit_code, 1, run.text)
         self.assertIn("--target-accuracy", run.err[-1])
+
+
+@mnist.needs_program
+@mnist.needs_data
+@mnist.needs_mpi
+class SteadyState(unittest.TestCase):
+    def messages(self, steps):
+        """Control messages of both ranks in a run of one epoch of so many steps."""
+        os.environ.update(RINGLEADER_LOG_LEVEL="info", RINGLEADER_BLOCKED_GRACE_S="0")
+        run, _ = mnist.train("--batch-size", 32, "--epochs", 1, "--train-limit", 64 * steps, ranks=2,
+                             timeout_s=240)
+        self.assertEqual(run.exit_code, 0, run.text)
+        sent = re.findall(r"sent (\d+) control messages", run.text)
+        self.assertEqual(len(sent), 2, run.text)
+        return sum(map(int, sent))
+
+    def test_steps_after_the_first_two_send_no_control_message(self):
+        # What is negotiated in the first steps may differ by how gradients happen to become ready.
+        few, many = self.messages(10), self.messages(60)
+        self.assertLess(abs(many - few), 20)
+        self.assertLess(many, 120)
 
 
 @mnist.needs_program

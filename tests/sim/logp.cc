@@ -95,14 +95,11 @@ void LogP::pump(int rank, bool timed) {
 }
 
 void LogP::deliver(int from, int to, const protocol::Payload& bytes, bool timed) {
-  if (bytes != latest_) {
-    latest_ = bytes;
-    latest_message_ = protocol::decode(*bytes);
-    require(latest_message_.status());
-  }
+  const Result<protocol::Message>& message = decoder_.decoded(bytes);
+  require(message.status());
   Rank& state = at(to);
   traffic_.messages_in_max = std::max(traffic_.messages_in_max, ++state.received);
-  require(state.node->receive(from, *latest_message_, bytes));
+  require(state.node->receive(from, *message, bytes));
   pump(to, timed);
 }
 

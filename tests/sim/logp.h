@@ -8,6 +8,7 @@
 #pragma once
 
 #include "random.h"
+#include "virtual_rank.h"
 
 #include <ringleader/core/protocol/node.h>
 
@@ -99,8 +100,7 @@ class LogP {
   std::vector<Arrival> untimed_;
   std::uint64_t sent_ = 0;
   Traffic traffic_;
-  protocol::Payload latest_;  ///< what was decoded last: the log goes to many ranks
-  Result<protocol::Message> latest_message_ = Status(Code::bad_message, "");
+  Decoder decoder_;
 };
 
 /// The baseline: every rank tells rank 0 about each tensor, and is told about each decision.

@@ -3,15 +3,14 @@
 
 #include "checker.h"
 #include "random.h"
+#include "timeline.h"
 #include "virtual_rank.h"
 
 #include <ringleader/core/protocol/node.h>
 
 #include <algorithm>
-#include <functional>
 #include <map>
 #include <memory>
-#include <queue>
 #include <utility>
 
 namespace ringleader::sim {
@@ -23,16 +22,6 @@ constexpr std::int64_t kEventsPerRankMax = 200'000;
 /// One tick of virtual time is a millisecond to the nodes.
 constexpr protocol::Time kMicrosecondsPerTick = 1000;
 
-struct Event {
-  std::int64_t time = 0;
-  std::int64_t order = 0;  ///< of scheduling: breaks ties, so that a run replays exactly
-  std::function<void()> happen;
-
-  bool operator>(const Event& other) const {
-    return std::pair(time, order) > std::pair(other.time, other.order);
-  }
-};
-
 class Simulation {
  public:
   Simulation(const Scenario& scenario, std::ostream* out)
@@ -40,34 +29,31 @@ class Simulation {
     for (int rank = 0; rank < scenario.ranks; ++rank) {
       VirtualRank& state = ranks_.emplace_back(scenario, rank);
       for (std::size_t thread = 0; thread < state.threads.size(); ++thread) {
-        schedule(random_.between(0, scenario.think_max), [=, this] { think(rank, thread); });
+        timeline_.after(random_.between(0, scenario.think_max), [=, this] { think(rank, thread); });
       }
     }
     if (scenario.shutdown_at >= 0) {
-      schedule(scenario.shutdown_at, [this] {
+      timeline_.after(scenario.shutdown_at, [this] {
         trace(scenario_.victim, "shuts down");
         at(scenario_.victim).node->request_shutdown();
         pump(scenario_.victim);
       });
     }
-    if (scenario.loss_at >= 0) schedule(scenario.loss_at, [this] { kill(); });
+    if (scenario.loss_at >= 0) timeline_.after(scenario.loss_at, [this] { kill(); });
   }
 
   Report run() {
-    while (!events_.empty() && checker_.failure().empty()) {
-      const Event event = std::move(const_cast<Event&>(events_.top()));
-      events_.pop();
-      now_ = event.time;
-      event.happen();
-      if (++report_.events > kEventsPerRankMax * scenario_.ranks)
-        checker_.fail("I6", "the run does not end");
+    const std::int64_t events_max = kEventsPerRankMax * scenario_.ranks;
+    while (!timeline_.empty() && checker_.failure().empty()) {
+      timeline_.step();
+      if (++report_.events > events_max) checker_.fail("I6", "the run does not end");
     }
     if (checker_.failure().empty()) {
       checker_.finished(scenario_.has_faults());
       if (!scenario_.has_faults()) check_rest();
     }
     report_.failure = checker_.failure();
-    report_.virtual_time = now_;
+    report_.virtual_time = timeline_.now();
     return report_;
   }
 
@@ -75,7 +61,7 @@ class Simulation {
   VirtualRank& at(int rank) { return ranks_[static_cast<std::size_t>(rank)]; }
 
   void trace(int rank, const std::string& what) {
-    if (trace_ != nullptr) *trace_ << now_ << " rank " << rank << ": " << what << "\n";
+    if (trace_ != nullptr) *trace_ << timeline_.now() << " rank " << rank << ": " << what << "\n";
   }
 
   std::string name_of(int operation) const {
@@ -84,16 +70,12 @@ class Simulation {
            std::to_string(operation);
   }
 
-  void schedule(std::int64_t delay, std::function<void()> happen) {
-    events_.push({now_ + delay, order_++, std::move(happen)});
-  }
-
   /// A thread of the rank submits its next wish.
   void think(int rank, std::size_t index) {
     VirtualRank& state = at(rank);
     if (state.dead || state.has_finished(index)) return;
     if (!state.may_begin(index))
-      return schedule(scenario_.think_max, [=, this] { think(rank, index); });
+      return timeline_.after(scenario_.think_max, [=, this] { think(rank, index); });
     VirtualThread& thread = state.threads[index];
     const Block& block = state.program()[index][thread.block];
     if (thread.wish < block.size()) {
@@ -101,12 +83,12 @@ class Simulation {
         submit(rank, index, block[thread.wish++]);
       } while (thread.wish < block.size() && random_.chance(scenario_.burst_percent));
       pump(rank);
-      schedule(random_.between(1, scenario_.think_max), [=, this] { think(rank, index); });
+      timeline_.after(random_.between(1, scenario_.think_max), [=, this] { think(rank, index); });
     } else if (thread.waiting == 0) {
       ++thread.block;
       thread.wish = 0;
       if (index == 0) note_quiet(rank);
-      schedule(1, [=, this] { think(rank, index); });
+      timeline_.after(1, [=, this] { think(rank, index); });
     }
   }
 
@@ -160,7 +142,7 @@ class Simulation {
       send(rank, message.to, std::move(message.bytes));
     }
     if (scenario_.grace > 0 && state.wants_ticks() && !std::exchange(state.ticking, true)) {
-      schedule(std::max<std::int64_t>(1, scenario_.grace / 4), [this, rank] { tick(rank); });
+      timeline_.after(std::max<std::int64_t>(1, scenario_.grace / 4), [this, rank] { tick(rank); });
     }
   }
 
@@ -168,7 +150,7 @@ class Simulation {
     VirtualRank& state = at(rank);
     state.ticking = false;
     if (state.dead) return;
-    state.node->tick(now_ * kMicrosecondsPerTick, state.is_blocked());
+    state.node->tick(timeline_.now() * kMicrosecondsPerTick, state.is_blocked());
     pump(rank);
   }
 
@@ -186,26 +168,17 @@ class Simulation {
     const int skew = scenario_.skew_max * ((from * 7 + to * 13) % 5) / 4;
     std::int64_t& arrival = arrivals_[{from, to}];
     for (int copies = repeat ? 2 : 1; copies > 0; --copies) {
-      const std::int64_t time = now_ + skew + random_.between(1, scenario_.delay_max);
+      const std::int64_t time = timeline_.now() + skew + random_.between(1, scenario_.delay_max);
       arrival = std::max(arrival, time);
       const std::int64_t late = copies == 2 ? random_.between(0, 10 * scenario_.delay_max) : 0;
-      events_.push({arrival + late, order_++, [=, this] { deliver(from, to, bytes); }});
+      timeline_.at(arrival + late, [=, this] { deliver(from, to, bytes); });
     }
-  }
-
-  /// Every node decodes what is sent to it; a log that many receive is decoded for one of them.
-  const Result<protocol::Message>& decoded(const protocol::Payload& bytes) {
-    if (bytes != latest_) {
-      latest_ = bytes;
-      latest_message_ = protocol::decode(*bytes);
-    }
-    return latest_message_;
   }
 
   void deliver(int from, int to, const protocol::Payload& bytes) {
     VirtualRank& state = at(to);
     if (state.dead) return;
-    const Result<protocol::Message>& message = decoded(bytes);
+    const Result<protocol::Message>& message = decoder_.decoded(bytes);
     Status status;
     if (message.ok()) {
       const auto* append = std::get_if<protocol::LogAppend>(&*message);
@@ -244,7 +217,7 @@ class Simulation {
     meeting.push_back({rank, launch.id});
     if (meeting.size() < state.node->catalog().size_of_set(launch.process_set)) return;
     for (const auto& [member, id] : meeting) {
-      schedule(random_.between(1, scenario_.delay_max), [this, member = member, id = id] {
+      timeline_.after(random_.between(1, scenario_.delay_max), [this, member = member, id = id] {
         if (at(member).dead) return;
         at(member).node->finished(id);
         pump(member);
@@ -270,19 +243,15 @@ class Simulation {
     }
     checker_.completed(rank, wish.operation, completion);
     if (--state.threads[thread].waiting == 0) {
-      schedule(1, [=, this, thread = thread] { think(rank, thread); });
+      timeline_.after(1, [=, this, thread = thread] { think(rank, thread); });
     }
   }
 
   void kill() {
     trace(scenario_.victim, "dies");
     at(scenario_.victim).dead = true;
-    const protocol::Tree tree{scenario_.victim, scenario_.ranks, scenario_.radix};
-    std::vector<int> neighbours;
-    if (!tree.is_root()) neighbours.push_back(tree.parent());
-    for (int i = 0; i < tree.child_count(); ++i) neighbours.push_back(tree.child(i));
-    for (const int neighbour : neighbours) {
-      schedule(random_.between(1, scenario_.delay_max), [this, neighbour] {
+    for (const int neighbour : neighbours_of(scenario_.victim, scenario_)) {
+      timeline_.after(random_.between(1, scenario_.delay_max), [this, neighbour] {
         at(neighbour).node->lost(
             Status(Code::rank_lost, "rank " + std::to_string(scenario_.victim) + " is gone"));
         pump(neighbour);
@@ -310,15 +279,12 @@ class Simulation {
   Checker checker_;
   Report report_;
   std::vector<VirtualRank> ranks_;
-  std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
-  std::int64_t now_ = 0;
-  std::int64_t order_ = 0;
+  Timeline timeline_;
   std::map<std::pair<int, int>, std::int64_t> arrivals_;
   std::map<std::pair<std::uint32_t, std::uint64_t>, std::vector<std::pair<int, std::uint64_t>>>
       meetings_;
   std::map<std::pair<int, std::uint32_t>, std::uint64_t> launched_;
-  protocol::Payload latest_;
-  Result<protocol::Message> latest_message_ = Status(Code::bad_message, "");
+  Decoder decoder_;
   int quiet_ranks_ = 0;
   bool delivering_ = false;
 };

@@ -95,6 +95,30 @@ struct VirtualRank {
   std::map<int, std::uint32_t> plans;
 };
 
+inline std::vector<int> neighbours_of(int rank, const Scenario& scenario) {
+  const protocol::Tree tree{rank, scenario.ranks, scenario.radix};
+  std::vector<int> neighbours;
+  if (!tree.is_root()) neighbours.push_back(tree.parent());
+  for (int i = 0; i < tree.child_count(); ++i) neighbours.push_back(tree.child(i));
+  return neighbours;
+}
+
+/// Decodes a log that many receive for one of them.
+class Decoder {
+ public:
+  const Result<protocol::Message>& decoded(const protocol::Payload& bytes) {
+    if (bytes != latest_) {
+      latest_ = bytes;
+      message_ = protocol::decode(*bytes);
+    }
+    return message_;
+  }
+
+ private:
+  protocol::Payload latest_;
+  Result<protocol::Message> message_ = Status(Code::bad_message, "");
+};
+
 /// What arrives of a message that something happens to.
 inline protocol::Payload damaged(Damage::Kind kind, const protocol::Payload& bytes,
                                  Random& random) {

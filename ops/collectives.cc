@@ -74,6 +74,7 @@ std::shared_ptr<Operation> describe_group(std::string_view name,
   std::vector<TensorBuffers> buffers;
   for (const TensorView& tensor : tensors) {
     check_tensor(request, tensor);
+    if (tensor.device() != tensors[0].device()) refuse(request, "the group mixes kinds of memory");
     add_tensor(request, tensor);
     buffers.push_back({tensor.data(), tensor.data()});
   }

@@ -131,27 +131,38 @@ void Coordinator::note_launch(const LaunchEntry& entry) {
   for (const BatchItem& item : entry.items) {
     const std::uint32_t parameter = catalog_.find(item.id)->parameter;
     batch.push_back(parameter);
-    if (progress.decided[parameter]) {
+    if (progress.decided[parameter]++ == 0) {
+      ++progress.decided_count;
+    } else {
       progress.whole = false;  // the ranks are a step ahead with it
-      continue;
     }
-    progress.decided[parameter] = true;
-    ++progress.decided_count;
   }
   progress.batches.push_back(std::move(batch));
   if (entry.absent > 0) progress.whole = false;
-  if (progress.decided_count < progress.decided.size()) return;
-  if (progress.whole) {
-    progress.armed = progress.was_armed = true;
-    append_(ArmEntry{plan, progress.batches});
-  } else {
-    start_step(progress);
+  while (progress.decided_count == progress.decided.size()) {
+    if (progress.whole) {
+      progress.armed = progress.was_armed = true;
+      append_(ArmEntry{plan, progress.batches});
+      return;
+    }
+    next_step(progress);
   }
+}
+
+/// The step is over. What was decided ahead belongs to the next, which then was not followed from
+/// its beginning: only a whole step, in its own order, may be replayed.
+void Coordinator::next_step(PlanProgress& progress) {
+  progress.batches.clear();
+  progress.decided_count = 0;
+  for (std::uint32_t& times : progress.decided) {
+    if (--times > 0) ++progress.decided_count;
+  }
+  progress.whole = progress.decided_count == 0;
 }
 
 void Coordinator::start_step(PlanProgress& progress) {
   progress.batches.clear();
-  std::fill(progress.decided.begin(), progress.decided.end(), false);
+  std::fill(progress.decided.begin(), progress.decided.end(), 0U);
   progress.decided_count = 0;
   progress.whole = true;
 }
@@ -186,7 +197,7 @@ void Coordinator::positions(const PositionAnnouncement& positions) {
   progress.armed = false;
   start_step(progress);
   for (std::uint64_t b = 0; b < done; ++b) {
-    for (const std::uint32_t parameter : batches[b]) progress.decided[parameter] = true;
+    for (const std::uint32_t parameter : batches[b]) progress.decided[parameter] = 1;
     progress.decided_count += static_cast<std::uint32_t>(batches[b].size());
   }
   progress.whole = done == 0;

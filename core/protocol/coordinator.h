@@ -55,8 +55,8 @@ class Coordinator {
   /// How far the negotiation of a plan's current step has got, so that it can be armed.
   struct PlanProgress {
     std::vector<std::vector<std::uint32_t>> batches;  ///< of this step, or as armed
-    std::vector<bool> decided;                        ///< per parameter, in this step
-    std::uint32_t decided_count = 0;
+    std::vector<std::uint32_t> decided;  ///< per parameter: how often, from this step on
+    std::uint32_t decided_count = 0;     ///< parameters that were, at least once
     bool whole = true;  ///< every batch of this step was negotiated, with all members present
     bool was_armed = false;
     bool armed = false;
@@ -69,6 +69,7 @@ class Coordinator {
   bool is_armed(const std::optional<std::uint32_t>& plan) const;
   void note_launch(const LaunchEntry& entry);
   void start_step(PlanProgress& progress);
+  void next_step(PlanProgress& progress);
   void end(const Status& reason, bool shuts_down);
   void finish_end();
   void complete_key(const Key& key, Status status = Status());

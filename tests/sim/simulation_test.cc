@@ -3,7 +3,7 @@
 
 #include "../support/catch.h"
 
-#include <chrono>
+#include <filesystem>
 
 using namespace ringleader::sim;
 
@@ -64,4 +64,18 @@ TEST_CASE("a seed replays exactly") {
   CHECK(a.events == b.events);
   CHECK(a.virtual_time == b.virtual_time);
   CHECK(a.messages == b.messages);
+}
+
+TEST_CASE("the bugs that were found stay away") {
+  int scenarios = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(RINGLEADER_SCENARIOS)) {
+    if (entry.path().extension() != ".txt") continue;
+    ++scenarios;
+    Scenario scenario = read_scenario(entry.path().string());
+    for (scenario.seed = 0; scenario.seed < 200; ++scenario.seed) {
+      INFO(entry.path().filename() << ", seed " << scenario.seed);
+      REQUIRE(run(scenario).failure == "");
+    }
+  }
+  CHECK(scenarios >= 6);
 }

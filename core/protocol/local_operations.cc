@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <ringleader/core/check.h>
 #include <ringleader/core/protocol/local_operations.h>
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 namespace ringleader::protocol {
 
 void LocalOperations::add(Token token, LocalOperation operation) {
+  RL_CHECK(entries_.empty() || token > entries_.back().token, "tokens must ascend");
   // Grows by a quarter, not twofold: a simulated machine has a hundred thousand of these tables.
   if (entries_.size() == entries_.capacity()) {
     entries_.reserve(entries_.size() + entries_.size() / 4 + 4);

@@ -59,6 +59,7 @@ class World {
       nodes_.push_back(std::make_unique<Node>(options));
     }
     submitted_.resize(nodes_.size());
+    tokens_.resize(nodes_.size());
     outcomes.resize(nodes_.size());
     launched.resize(nodes_.size());
     running_.resize(nodes_.size());
@@ -73,9 +74,8 @@ class World {
     switch (event.kind) {
       case Event::Kind::submit:
         submitted_[at] |= 1U << event.what;
-        expect(node.submit(static_cast<Token>(event.what) + 1,
-                           request_of(program_, event.at, event.what))
-                   .ok(),
+        tokens_[at].push_back(event.what);
+        expect(node.submit(tokens_[at].size(), request_of(program_, event.at, event.what)).ok(),
                "a submission is refused");
         break;
       case Event::Kind::receive: {
@@ -131,8 +131,8 @@ class World {
   }
 
   std::string failure;
-  std::vector<std::map<Token, Status>> outcomes;          ///< per rank
-  std::vector<std::vector<std::vector<Token>>> launched;  ///< per rank: the batches, in order
+  std::vector<std::map<int, Status>> outcomes;          ///< per rank
+  std::vector<std::vector<std::vector<int>>> launched;  ///< per rank: the batches, in order
 
  private:
   static std::string step(const Event& event) {
@@ -149,16 +149,18 @@ class World {
     return true;
   }
 
+  int operation_of(std::size_t rank, Token token) const { return tokens_[rank][token - 1]; }
+
   void pump(int rank) {
     const auto at = static_cast<std::size_t>(rank);
     for (Action& action : nodes_[at]->take_actions()) {
       if (auto* launch = std::get_if<Launch>(&action)) {
-        std::vector<Token> tokens;
-        for (const LaunchItem& item : launch->items) tokens.push_back(item.token);
-        launched[at].push_back(tokens);
+        std::vector<int> batch;
+        for (const LaunchItem& item : launch->items) batch.push_back(operation_of(at, item.token));
+        launched[at].push_back(batch);
         running_[at].push_back(launch->id);
       } else if (auto* completion = std::get_if<Completion>(&action)) {
-        expect(outcomes[at].emplace(completion->token, completion->status).second,
+        expect(outcomes[at].emplace(operation_of(at, completion->token), completion->status).second,
                "an operation completes twice");
       }
     }
@@ -169,7 +171,8 @@ class World {
 
   Program program_;
   std::vector<std::unique_ptr<Node>> nodes_;
-  std::vector<unsigned> submitted_;  ///< per rank: bit per operation
+  std::vector<unsigned> submitted_;       ///< per rank: bit per operation
+  std::vector<std::vector<int>> tokens_;  ///< per rank: the operation of token i + 1
   std::vector<std::deque<std::uint64_t>> running_;
   std::map<std::pair<int, int>, std::deque<Payload>> links_;
   std::vector<std::string> history_;
@@ -181,12 +184,12 @@ void check(const Program& program, World& world, bool at_the_end) {
     const auto& mine = world.launched[rank];
     const auto& others = world.launched[0];
     for (std::size_t i = 0; i < std::min(mine.size(), others.size()); ++i) {
-      world.expect(mine[i] == others[i], "I1: another batch");  // equal operations, equal tokens
+      world.expect(mine[i] == others[i], "I1: another batch");
     }
   }
   for (const auto& outcomes : world.outcomes) {
-    for (const auto& [token, status] : outcomes) {
-      const bool wrong = static_cast<int>(token) - 1 == program.mismatched;
+    for (const auto& [operation, status] : outcomes) {
+      const bool wrong = operation == program.mismatched;
       world.expect(status.code() == (wrong ? Code::mismatch : Code::ok), "I4: another outcome");
     }
     const bool all = static_cast<int>(outcomes.size()) == program.operations;

@@ -79,10 +79,7 @@ void Coordinator::decide_named(NamedAnnouncement named) {
 }
 
 void Coordinator::queue(std::uint32_t id, const Absence& absence) {
-  const Definition& definition = *catalog_.find(id);
-  // Announced before its plan was armed, by an entry of this very round: replayed since.
-  if (is_armed(definition.plan)) return;
-  const Request& request = *definition.request;
+  const Request& request = *catalog_.find(id)->request;
   if (absence.count > 0 && !runs_with_joined_ranks(request.op) && request.op != Op::register_plan) {
     complete_key(owned(key_of(request)), joined_error(request, absence));
     return;
@@ -108,7 +105,7 @@ std::uint32_t Coordinator::define(std::shared_ptr<const Request> request) {
 void Coordinator::flush() {
   if (ready_.empty()) return;
   for (LaunchEntry& entry : fuse(catalog_, std::exchange(ready_, {}), options_.fusion_bytes_max)) {
-    // A batch before this one may have armed the plan; then all ranks replay this one.
+    // An entry of this very round may have armed the plan; then all ranks replay this batch.
     if (is_armed(catalog_.find(entry.items.front().id)->plan)) continue;
     append_(entry);
     note_launch(entry);

@@ -7,6 +7,16 @@
 #include <utility>
 
 namespace ringleader::runtime {
+namespace {
+
+Status unsupported(const Batch& batch) {
+  return Status(
+      Code::unsupported,
+      fmt::format("no backend of this build runs {} of {} {} elements in {} memory",
+                  name_of(batch.op), batch.count(), name_of(batch.dtype), name_of(batch.device)));
+}
+
+}  // namespace
 
 Executor::Executor(std::vector<std::unique_ptr<Backend>> backends, int rank,
                    FillNeutral fill_neutral)
@@ -28,6 +38,8 @@ Status Executor::launch(const protocol::Launch& launch,
   tensors_ += launch.items.size();
   auto prepared = std::make_shared<PreparedBatch>(
       prepare(launch, channel.group, std::move(operations), fill_neutral_));
+  // Before anything of it travels, so that all ranks end it alike and nothing waits behind it.
+  if (backend_for(prepared->batch) == nullptr) return unsupported(prepared->batch);
   if (channel.exchanging_sizes) {
     channel.waiting.push_back(std::move(prepared));
     return Status();
@@ -45,21 +57,21 @@ Status Executor::start(Channel& channel, std::shared_ptr<PreparedBatch> prepared
   return start_batch(channel, sizes, std::move(running));
 }
 
+Backend* Executor::backend_for(const Batch& batch) const {
+  const auto found = std::find_if(backends_.begin(), backends_.end(),
+                                  [&](const auto& backend) { return backend->supports(batch); });
+  return found == backends_.end() ? nullptr : found->get();
+}
+
 Status Executor::start_batch(Channel& channel, Batch& batch, Running running) {
   batch.sequence = channel.next_sequence++;
-  for (const auto& backend : backends_) {
-    if (!backend->supports(batch)) continue;
-    const Result<Ticket> ticket = backend->launch(batch);
-    if (!ticket.ok()) return ticket.status();
-    running.backend = backend.get();
-    running.ticket = *ticket;
-    running_.push_back(std::move(running));
-    return Status();
-  }
-  return Status(
-      Code::unsupported,
-      fmt::format("no backend of this build runs {} of {} {} elements in {} memory",
-                  name_of(batch.op), batch.count(), name_of(batch.dtype), name_of(batch.device)));
+  running.backend = backend_for(batch);
+  if (running.backend == nullptr) return unsupported(batch);
+  const Result<Ticket> ticket = running.backend->launch(batch);
+  if (!ticket.ok()) return ticket.status();
+  running.ticket = *ticket;
+  running_.push_back(std::move(running));
+  return Status();
 }
 
 Status Executor::sizes_known(std::shared_ptr<PreparedBatch> prepared) {

@@ -63,6 +63,8 @@ class Executor {
   };
 
   Status start(Channel& channel, std::shared_ptr<PreparedBatch> prepared);
+  /// The first that supports it, or null.
+  Backend* backend_for(const Batch& batch) const;
   Status start_batch(Channel& channel, Batch& batch, Running running);
   Status sizes_known(std::shared_ptr<PreparedBatch> prepared);
 

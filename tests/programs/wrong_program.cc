@@ -149,6 +149,8 @@ const Cases disagreements = {
      [] {
        reduce("t", TensorView(a.data(), {4}, DType::f32, culprit() ? Device::cuda : Device::host));
      }},
+    {"gather_device",
+     [] { (void)allgather("t", TensorView(a.data(), {4}, DType::f32, Device::cuda)); }},
     {"all_device", [] { reduce("t", TensorView(a.data(), {4}, DType::f32, Device::cuda)); }},
     {"plan_name",
      [] {

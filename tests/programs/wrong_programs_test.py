@@ -139,9 +139,12 @@ class WrongPrograms(unittest.TestCase):
         self.assert_went_on(outcome)
 
     def test_device_memory_that_no_backend_can_reach(self):
-        outcome = run("all_device")
-        self.assertIn("no backend of this build", self.assert_same_everywhere(outcome, "unsupported"))
-        self.assert_went_on(outcome)
+        for case in ("all_device", "gather_device"):
+            with self.subTest(case):
+                outcome = run(case)
+                self.assertIn("no backend of this build",
+                              self.assert_same_everywhere(outcome, "unsupported"))
+                self.assert_went_on(outcome)
 
     def test_a_rank_in_an_endless_loop_is_warned_about_once_then_given_up(self):
         outcome = run("endless", RINGLEADER_STALL_WARNING_S="1", RINGLEADER_STALL_ABORT_S="3")

@@ -50,6 +50,14 @@ struct Config {
   /// and on SIGUSR2. Empty: nothing is written and no signal handler is installed.
   std::string flight_dir;
 
+  /// Ranks with the same name share memory; empty: those that MPI finds on one machine. Lets
+  /// network namespaces on one machine act as hosts.
+  std::string host_id;
+
+  /// Address space reserved for memory that the ranks of a node share (see allocate()). 0: as much
+  /// as the machine has memory. Memory itself is taken when it is given out.
+  std::int64_t arena_bytes = 0;
+
   LogLevel log_level = LogLevel::warning;
 };
 

@@ -200,6 +200,11 @@ Bytes encode(const Announcement& announcement);
 Bytes encode(const LogAppend& append);
 Bytes encode(const Abort& abort);
 Bytes encode(const Message& message);
+template <typename T>
+Payload payload_of(const T& message) {
+  return std::make_shared<const Bytes>(encode(message));
+}
+
 Result<Message> decode(std::span<const std::byte> bytes);
 
 }  // namespace ringleader::protocol

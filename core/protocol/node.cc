@@ -161,10 +161,9 @@ void Node::request_shutdown() {
 
 void Node::lost(const Status& reason) {
   if (failed_) return;
-  const auto bytes = std::make_shared<const Bytes>(encode(Abort{reason}));
+  const Payload bytes = payload_of(Abort{reason});
   if (!tree_.is_root()) messages_.push_back({tree_.parent(), bytes});
-  const int told = mutated(Mutation::deaf_to_loss) ? 0 : tree_.child_count();
-  for (int i = 0; i < told; ++i) messages_.push_back({tree_.child(i), bytes});
+  if (!mutated(Mutation::deaf_to_loss)) tell_children(bytes);
   failed_ = true;
   stopped_ = Status(Code::rank_lost, reason.message());
   in_flight_.clear();

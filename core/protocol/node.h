@@ -166,6 +166,7 @@ class Node {
   void flush_to_parent();
   void flush_to_coordinator();
   void send_log();
+  void tell_children(const Payload& bytes);
 
   // node_plans.cc: batches that are launched without negotiation
   void run_plan(std::uint32_t plan);

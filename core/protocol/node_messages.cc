@@ -6,6 +6,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace ringleader::protocol {
@@ -128,8 +129,8 @@ Status Node::receive_log(const LogAppend& append, const Payload& bytes) {
     return Status(Code::bad_message, fmt::format("log entry {} came where {} was due", append.first,
                                                  catalog_.log_length()));
   }
-  const int told = tree_.child_count() - (mutated(Mutation::withhold_log) ? 1 : 0);
-  for (int i = 0; i < told; ++i) messages_.push_back({tree_.child(i), bytes});
+  tell_children(bytes);
+  if (mutated(Mutation::withhold_log) && tree_.child_count() > 0) messages_.pop_back();
   for (const LogEntry& entry : append.entries) {
     if (const Status status = apply(entry); !status.ok()) return status;
   }
@@ -156,6 +157,11 @@ void Node::flush() {
 }
 
 void Node::flush_to_coordinator() {
+  const auto frozen = [](const auto& item) { return item.second.frozen(); };
+  if (!readiness_.has_complete() && outgoing_.leaving.empty() &&
+      std::none_of(plans_.begin(), plans_.end(), frozen)) {
+    return;
+  }
   // Applying an entry may make something else complete, so this runs until nothing is left.
   while (!stopped_) {
     std::vector<CompleteOperation> complete = readiness_.take_complete();
@@ -198,15 +204,17 @@ void Node::flush_to_parent() {
   if (outgoing_.empty()) return;
   outgoing_.applied = catalog_.log_length();
   outgoing_.sequence = announcements_sent_++;
-  messages_.push_back({tree_.parent(), std::make_shared<const Bytes>(encode(outgoing_))});
+  messages_.push_back({tree_.parent(), payload_of(outgoing_)});
   outgoing_ = Announcement();
 }
 
 void Node::send_log() {
   if (log_.empty()) return;
   const std::uint64_t first = catalog_.log_length() - log_.size();
-  const auto bytes =
-      std::make_shared<const Bytes>(encode(LogAppend{first, std::exchange(log_, {})}));
+  tell_children(payload_of(LogAppend{first, std::exchange(log_, {})}));
+}
+
+void Node::tell_children(const Payload& bytes) {
   for (int i = 0; i < tree_.child_count(); ++i) messages_.push_back({tree_.child(i), bytes});
 }
 

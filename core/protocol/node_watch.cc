@@ -126,14 +126,9 @@ void Node::conclude_survey() {
   for (int i = 0; i < tree_.child_count(); ++i) {
     if (watch_.has_answered(i)) continue;
     silent.push_back({tree_.child(i), tree_.child(i)});
-    // The levels of its subtree: each is a range, `radix` times as wide as the one above.
-    std::int64_t width = tree_.radix;
-    for (std::int64_t first = std::int64_t{tree_.child(i)} * tree_.radix + 1; first < tree_.size;
-         first = first * tree_.radix + 1, width *= tree_.radix) {
-      behind.push_back(
-          {static_cast<std::int32_t>(first),
-           static_cast<std::int32_t>(std::min<std::int64_t>(first + width, tree_.size) - 1)});
-    }
+    tree_.for_each_level(i, [&](std::int32_t first, std::int32_t last) {
+      if (first != tree_.child(i)) behind.push_back({first, last});
+    });
   }
   Survey survey = watch_.take_survey();
   survey.add_silent(silent, behind);
@@ -177,7 +172,7 @@ void Node::notice(std::string text) {
 
 /// Told to every rank directly, as some rank on the way may not run.
 void Node::abort_all(const Status& reason) {
-  const auto bytes = std::make_shared<const Bytes>(encode(Abort{reason}));
+  const Payload bytes = payload_of(Abort{reason});
   for (int rank = 0; rank < tree_.size; ++rank) {
     const bool told_by_lost = rank == tree_.rank || tree_.index_of_child(rank) >= 0;
     if (!told_by_lost) messages_.push_back({rank, bytes});

@@ -47,6 +47,7 @@ class Readiness {
   void forget_process_set(std::uint32_t process_set);
   void forget_all();
 
+  bool has_complete() const { return !complete_.empty() || !complete_joins_.empty(); }
   std::vector<CompleteOperation> take_complete();
   std::vector<JoinAnnouncement> take_joins();
 

@@ -55,17 +55,24 @@ struct Tree {
     return -1;
   }
 
-  /// Ranks in the subtree of child `index`.
-  int subtree_size(int index) const {
-    std::int64_t first = child(index);
+  /// Calls visit(first, last) for each level of the subtree of child `index`: a range of ranks,
+  /// `radix` times as wide as the one above.
+  template <typename Visit>
+  void for_each_level(int index, Visit visit) const {
     std::int64_t width = 1;
-    std::int64_t total = 0;
-    while (first < size) {
-      total += std::min<std::int64_t>(width, size - first);
-      first = first * radix + 1;
+    for (std::int64_t first = child(index); first < size; first = first * radix + 1) {
+      visit(static_cast<std::int32_t>(first),
+            static_cast<std::int32_t>(std::min<std::int64_t>(first + width, size) - 1));
       width *= radix;
     }
-    return static_cast<int>(total);
+  }
+
+  /// Ranks in the subtree of child `index`.
+  int subtree_size(int index) const {
+    int total = 0;
+    for_each_level(index,
+                   [&](std::int32_t first, std::int32_t last) { total += last - first + 1; });
+    return total;
   }
 
  private:

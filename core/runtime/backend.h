@@ -9,6 +9,7 @@
 #include <ringleader/core/status.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -29,6 +30,11 @@ class Backend {
   /// the group, so that all choose the same backend.
   virtual bool supports(const Batch& batch) const = 0;
 
+  /// Makes what a channel needs, so that its first launch() no longer waits for other ranks. Called
+  /// by all members, in the same order across channels; may block until all have called it. Without
+  /// it the first launch() does this.
+  virtual Status open_channel(const std::shared_ptr<const Group>& /*group*/) { return Status(); }
+
   /// Starts a batch. Batches of one channel are launched in the same order on all its ranks, and
   /// channels independently of each other, so this must not wait for other ranks; the one
   /// exception is the first launch on a channel, which is in the same order on all ranks across
@@ -39,6 +45,10 @@ class Backend {
   /// Does a bounded amount of work. Nothing: still running; otherwise the outcome, after which the
   /// ticket is forgotten. An error is fatal for the runtime.
   virtual std::optional<Status> poll(Ticket ticket) = 0;
+
+  /// Grows whenever a poll() has done something, so that whoever polls can tell work from waiting,
+  /// and does not rest in the middle of it.
+  virtual std::uint64_t work_done() const { return 0; }
 
   /// No batch will be launched on this channel any more; called in the same order on all ranks.
   virtual void close_channel(std::uint32_t /*channel*/) {}

@@ -2,8 +2,9 @@
 //
 // Backoff: how a thread that found nothing to do passes the time until it looks again.
 //
-//   A caller that waits   spins for 20 us, then yields for 1 ms, then sleeps 50 to 200 us: what it
-//                         waits for is usually near, and nothing else wants this core.
+//   A caller that waits   looks 16 times at once, spins for 20 us, then yields for 1 ms, then
+//                         sleeps 50 to 200 us: what it waits for is usually near, and nothing else
+//                         wants this core.
 //   With more ranks than  yields at once, then sleeps: another rank wants this core.
 //   cores
 //   The background        looks 8 times, then sleeps 50 us, doubling up to 1 ms while operations
@@ -36,11 +37,15 @@ class Backoff {
  public:
   using Clock = std::chrono::steady_clock;
 
-  void reset() { misses_ = 0; }
+  void reset() {
+    misses_ = 0;
+    since_ = Clock::time_point();
+  }
 
   /// For a thread that waits: spins, yields or sleeps once.
   void pause(bool oversubscribed) {
-    if (misses_++ == 0) since_ = Clock::now();
+    if (misses_++ < kAtOnce && !oversubscribed) return cpu_relax();
+    if (since_ == Clock::time_point()) since_ = Clock::now();
     const auto waited = Clock::now() - since_;
     if (!oversubscribed && waited < kSpin) {
       cpu_relax();
@@ -59,6 +64,7 @@ class Backoff {
   }
 
  private:
+  static constexpr std::int64_t kAtOnce = 16;  ///< without looking at the clock
   static constexpr std::chrono::microseconds kSpin{20};
   static constexpr std::chrono::microseconds kYield{1000};
   static constexpr std::chrono::microseconds kShortest{50};

@@ -19,8 +19,11 @@ Status unsupported(const Batch& batch) {
 }  // namespace
 
 Executor::Executor(std::vector<std::unique_ptr<Backend>> backends, int rank,
-                   FillNeutral fill_neutral)
-    : backends_(std::move(backends)), rank_(rank), fill_neutral_(std::move(fill_neutral)) {}
+                   FillNeutral fill_neutral, OnLaunch on_launch)
+    : backends_(std::move(backends)),
+      rank_(rank),
+      fill_neutral_(std::move(fill_neutral)),
+      on_launch_(std::move(on_launch)) {}
 
 void Executor::open_channel(std::uint32_t channel, const std::vector<int>& members) {
   auto group = std::make_shared<Group>();
@@ -67,6 +70,11 @@ Status Executor::start_batch(Channel& channel, Batch& batch, Running running) {
   batch.sequence = channel.next_sequence++;
   running.backend = backend_for(batch);
   if (running.backend == nullptr) return unsupported(batch);
+  if (running.sizes == nullptr) {
+    for (const auto& operation : running.prepared->operations) {
+      if (operation != nullptr) on_launch_(*operation);
+    }
+  }
   const Result<Ticket> ticket = running.backend->launch(batch);
   if (!ticket.ok()) return ticket.status();
   running.ticket = *ticket;
@@ -91,14 +99,15 @@ Status Executor::sizes_known(std::shared_ptr<PreparedBatch> prepared) {
 
 std::vector<FinishedBatch> Executor::poll() {
   std::vector<FinishedBatch> finished;
-  for (auto it = running_.begin(); it != running_.end();) {
-    std::optional<Status> outcome = it->backend->poll(it->ticket);
+  // What sizes_known() launches is put behind the others, so this goes by index.
+  for (std::size_t i = 0; i < running_.size();) {
+    std::optional<Status> outcome = running_[i].backend->poll(running_[i].ticket);
     if (!outcome) {
-      ++it;
+      ++i;
       continue;
     }
-    const Running done = std::move(*it);
-    it = running_.erase(it);
+    const Running done = std::move(running_[i]);
+    running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(i));
     if (outcome->ok() && done.sizes) {
       *outcome = sizes_known(done.prepared);
       if (outcome->ok()) continue;
@@ -106,6 +115,12 @@ std::vector<FinishedBatch> Executor::poll() {
     finished.push_back({done.prepared->launch_id, std::move(*outcome)});
   }
   return finished;
+}
+
+std::uint64_t Executor::work_done() const {
+  std::uint64_t total = 0;
+  for (const auto& backend : backends_) total += backend->work_done();
+  return total;
 }
 
 void Executor::close_channel(std::uint32_t channel) {

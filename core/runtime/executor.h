@@ -13,12 +13,15 @@
 
 #include <cstdint>
 #include <deque>
-#include <list>
+#include <functional>
 #include <map>
 #include <memory>
 #include <vector>
 
 namespace ringleader::runtime {
+
+/// Called for each of this rank's operations when its data goes to a backend.
+using OnLaunch = std::function<void(const Operation&)>;
 
 struct FinishedBatch {
   std::uint64_t launch_id = 0;
@@ -28,7 +31,8 @@ struct FinishedBatch {
 class Executor {
  public:
   /// `backends` in order of preference.
-  Executor(std::vector<std::unique_ptr<Backend>> backends, int rank, FillNeutral fill_neutral);
+  Executor(std::vector<std::unique_ptr<Backend>> backends, int rank, FillNeutral fill_neutral,
+           OnLaunch on_launch);
 
   /// Channels are opened before their first batch; `members` are world ranks.
   bool knows(std::uint32_t channel) const { return channels_.count(channel) != 0; }
@@ -43,6 +47,9 @@ class Executor {
   std::vector<FinishedBatch> poll();
 
   void close_channel(std::uint32_t channel);
+
+  /// Grows whenever a poll() has done something.
+  std::uint64_t work_done() const;
 
   bool idle() const { return running_.empty(); }
   std::uint64_t batches() const { return batches_; }
@@ -71,8 +78,9 @@ class Executor {
   std::vector<std::unique_ptr<Backend>> backends_;
   int rank_;
   FillNeutral fill_neutral_;
+  OnLaunch on_launch_;
   std::map<std::uint32_t, Channel> channels_;
-  std::list<Running> running_;
+  std::vector<Running> running_;
   std::uint64_t batches_ = 0;
   std::uint64_t tensors_ = 0;
 };

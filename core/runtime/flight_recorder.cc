@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/core/runtime/flight_recorder.h>
 
+#include <ringleader/core/runtime/ticks.h>
+
+#include <time.h>
+
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 
 namespace ringleader::runtime {
@@ -15,9 +18,10 @@ void copy(std::array<char, N>& to, std::string_view text) {
   if (size < N) to[size] = '\0';
 }
 
-template <typename Clock>
-std::int64_t nanoseconds() {
-  return std::chrono::nanoseconds(Clock::now().time_since_epoch()).count();
+std::int64_t nanoseconds(clockid_t clock) {
+  struct timespec time = {};
+  ::clock_gettime(clock, &time);
+  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
 std::int64_t bytes_of(const protocol::TensorSpec& tensor) {
@@ -26,11 +30,13 @@ std::int64_t bytes_of(const protocol::TensorSpec& tensor) {
 
 }  // namespace
 
+FlightClock FlightClock::now() { return {runtime::ticks(), runtime::nanoseconds(CLOCK_MONOTONIC)}; }
+
 FlightRecorder::FlightRecorder(int rank, int size) {
   log_.rank = static_cast<std::uint32_t>(rank);
   log_.size = static_cast<std::uint32_t>(size);
-  log_.realtime_offset =
-      nanoseconds<std::chrono::system_clock>() - nanoseconds<std::chrono::steady_clock>();
+  log_.realtime_offset = nanoseconds(CLOCK_REALTIME) - nanoseconds(CLOCK_MONOTONIC);
+  log_.begun = FlightClock::now();
 }
 
 void FlightRecorder::submitted(Operation& operation, const protocol::Request* plan,
@@ -61,8 +67,12 @@ void FlightRecorder::submitted(Operation& operation, const protocol::Request* pl
   }
 }
 
+void FlightRecorder::decided(const Operation& operation, std::int64_t now) {
+  if (FlightRecord* record = find(operation)) record->decided = now;
+}
+
 void FlightRecorder::launched(const Operation& operation, std::int64_t now) {
-  if (FlightRecord* record = find(operation)) record->decided = record->launched = now;
+  if (FlightRecord* record = find(operation)) record->launched = now;
 }
 
 void FlightRecorder::completed(const Operation& operation, std::int64_t now) {

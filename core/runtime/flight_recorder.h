@@ -16,13 +16,13 @@
 
 namespace ringleader::runtime {
 
-/// Times are nanoseconds of the monotonic clock, 0 if it has not come to that. An operation is
-/// stamped when the runtime notices, so times within one round of its loop are equal.
+/// Times are ticks() (ticks.h), 0 if it has not come to that. An operation is stamped when the
+/// runtime notices.
 struct FlightRecord {
   std::uint64_t sequence = 0;  ///< of this rank's operations: 1, 2, ...; 0: no record
   std::int64_t submitted = 0;
   std::int64_t decided = 0;   ///< all members have submitted it, and this rank was told
-  std::int64_t launched = 0;  ///< handed to the backend, in the same round
+  std::int64_t launched = 0;  ///< its data was handed to the backend
   std::int64_t completed = 0;
   std::int64_t bytes = 0;  ///< of all its tensors
   std::int64_t step = -1;  ///< of its plan, if it belongs to one
@@ -34,16 +34,26 @@ struct FlightRecord {
   std::array<char, 64> name{};  ///< cut short if need be; not terminated then
 };
 
+/// The same moment on two clocks.
+struct FlightClock {
+  std::int64_t ticks = 0;
+  std::int64_t nanoseconds = 0;  ///< of the monotonic clock
+
+  static FlightClock now();  ///< async-signal-safe
+};
+
 struct FlightLog {
   static constexpr std::size_t kRecords = 1024;
 
-  std::array<char, 8> magic = {'R', 'L', 'F', 'L', 'I', 'G', 'H', '1'};
+  std::array<char, 8> magic = {'R', 'L', 'F', 'L', 'I', 'G', 'H', '2'};
   std::uint32_t rank = 0;
   std::uint32_t size = 0;
   std::uint32_t record_bytes = sizeof(FlightRecord);
   std::uint32_t records_max = kRecords;
-  std::int64_t realtime_offset = 0;  ///< what to add to a time to get nanoseconds since 1970
-  std::array<char, 512> reason{};    ///< why it was written
+  std::int64_t realtime_offset = 0;  ///< from the monotonic clock to nanoseconds since 1970
+  FlightClock begun;                 ///< with `written` it gives the rate of the ticks
+  FlightClock written;
+  std::array<char, 512> reason{};  ///< why it was written
   std::array<FlightRecord, kRecords> records{};
 };
 
@@ -56,6 +66,7 @@ class FlightRecorder {
   /// The operation has been handed over. `plan` describes a plan parameter, else it is null.
   void submitted(Operation& operation, const protocol::Request* plan, std::int64_t step,
                  std::int64_t now);
+  void decided(const Operation& operation, std::int64_t now);
   void launched(const Operation& operation, std::int64_t now);
   void completed(const Operation& operation, std::int64_t now);
 

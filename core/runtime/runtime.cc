@@ -2,6 +2,7 @@
 #include <ringleader/core/runtime/runtime.h>
 
 #include <ringleader/core/log.h>
+#include <ringleader/core/runtime/ticks.h>
 
 #include <chrono>
 #include <functional>
@@ -31,7 +32,8 @@ Runtime::Runtime(RuntimeOptions options, std::unique_ptr<ControlPlane> control_p
                  std::vector<std::unique_ptr<Backend>> backends)
     : options_(std::move(options)),
       control_plane_(std::move(control_plane)),
-      executor_(std::move(backends), options_.node.rank, options_.fill_neutral),
+      executor_(std::move(backends), options_.node.rank, options_.fill_neutral,
+                [this](const Operation& operation) { flight_.launched(operation, ticks()); }),
       node_(options_.node),
       flight_(options_.node.rank, options_.node.size) {
   woken_by_arrivals_ = options_.node.size == 1 || control_plane_->set_waker([this] {
@@ -160,6 +162,7 @@ void Runtime::shutdown() {
     if (shutdown_requested_) return;
     shutdown_requested_ = true;
     node_.request_shutdown();
+    node_stirred_ = true;
     ++productive_rounds_;
   }
   std::uint64_t rounds = 0;

@@ -19,11 +19,11 @@
 #include <ringleader/core/runtime/flight_recorder.h>
 #include <ringleader/core/runtime/operation.h>
 #include <ringleader/core/runtime/participants.h>
+#include <ringleader/core/window.h>
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -104,7 +104,6 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   void act(protocol::Notice& notice);
   void submit(const std::shared_ptr<Operation>& operation);
   void tick(bool blocked);
-  std::int64_t round_time();
   void run_callbacks();
   void fail(const Status& status);
   void drive(const std::function<bool()>& finished);
@@ -117,16 +116,15 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   std::unique_ptr<ControlPlane> control_plane_;
   Executor executor_;
   protocol::Node node_;
-  std::map<protocol::Token, std::shared_ptr<Operation>> operations_;
-  protocol::Token next_token_ = 1;
+  Window<std::shared_ptr<Operation>> operations_;  ///< pending, by token
   std::vector<ReceivedMessage> received_;
   std::vector<std::shared_ptr<Operation>> taken_;  ///< from the mailbox, while it is submitted
   RuntimeCounters counters_;
   bool shutdown_requested_ = false;
   bool failure_told_ = false;
   FlightRecorder flight_;
-  std::int64_t round_time_ = 0;  ///< nanoseconds; 0: not asked for in this round
-  std::uint64_t fruitless_rounds_ = 0;
+  std::uint64_t rounds_ = 0;
+  bool node_stirred_ = false;  ///< the node may want something though nothing has come in
 
   // The mailbox: guarded by mailbox_mutex_.
   std::mutex mailbox_mutex_;

@@ -3,6 +3,7 @@
 // One round of the loop: what it takes in, and what it does about what the node wants.
 #include <ringleader/core/log.h>
 #include <ringleader/core/runtime/runtime.h>
+#include <ringleader/core/runtime/ticks.h>
 
 #include <chrono>
 #include <utility>
@@ -10,25 +11,36 @@
 namespace ringleader::runtime {
 namespace {
 
-/// Fruitless rounds between two looks at the clock. A round takes from 0.2 us, spinning, to 1 ms.
+/// Rounds between two looks at the clock. A round takes from 0.2 us, spinning, to 1 ms.
 constexpr std::uint64_t kRoundsPerTick = 64;
+
+/// Rounds in which something was done until messages are looked for nevertheless.
+constexpr std::uint64_t kRoundsPerLook = 8;
 
 }  // namespace
 
 bool Runtime::iterate() {
   // Before the mailbox is emptied: whoever waits has posted before.
   const bool blocked = participants_.all_wait();
-  round_time_ = 0;
+  const std::uint64_t work_before = executor_.work_done();
+  ++rounds_;
   bool progress = drain_mailbox();
-  progress |= receive_messages();
-  pump();
+  progress |= std::exchange(node_stirred_, false);
+  if (progress) pump();
   if (poll_batches()) {
     progress = true;
     pump();
   }
-  if (node_.wants_tick() || (!progress && ++fruitless_rounds_ % kRoundsPerTick == 0)) {
-    tick(blocked);
+  progress |= executor_.work_done() != work_before;
+  // Looking for messages costs as much as a small collective, so it waits while there is else to
+  // do, though not for long.
+  if (!progress || rounds_ % kRoundsPerLook == 0) {
+    if (receive_messages()) {
+      progress = true;
+      pump();
+    }
   }
+  if (node_.wants_tick() || (!progress && rounds_ % kRoundsPerTick == 0)) tick(blocked);
   if (progress) ++productive_rounds_;
   if (node_.failed() && !std::exchange(failure_told_, true)) {
     if (options_.on_failure) options_.on_failure(node_.stop_reason());
@@ -54,16 +66,15 @@ bool Runtime::drain_mailbox() {
 }
 
 void Runtime::submit(const std::shared_ptr<Operation>& operation) {
-  const protocol::Token token = next_token_++;
-  operations_.emplace(token, operation);
+  const protocol::Token token = operations_.push(operation);
   Status status;
   if (const auto* parameter = std::get_if<PlanParameterRequest>(&operation->wish)) {
     const protocol::PlanInfo* plan = node_.catalog().plan(parameter->plan);
     flight_.submitted(*operation, plan == nullptr ? nullptr : plan->request.get(),
-                      node_.step_of(parameter->plan), round_time());
+                      node_.step_of(parameter->plan), ticks());
     status = node_.submit_parameter(token, parameter->plan, parameter->index, operation->where);
   } else {
-    flight_.submitted(*operation, nullptr, -1, round_time());
+    flight_.submitted(*operation, nullptr, -1, ticks());
     auto& request = std::get<protocol::Request>(operation->wish);
     request.where = operation->where;
     status = node_.submit(token, request);
@@ -73,17 +84,9 @@ void Runtime::submit(const std::shared_ptr<Operation>& operation) {
   act(refused);
 }
 
-/// The clock is read at most once in a round.
-std::int64_t Runtime::round_time() {
-  if (round_time_ == 0) {
-    round_time_ =
-        std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
-  }
-  return round_time_;
-}
-
 void Runtime::tick(bool blocked) {
-  node_.tick(round_time() / 1000, blocked);
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  node_.tick(std::chrono::duration_cast<std::chrono::microseconds>(now).count(), blocked);
   pump();
 }
 
@@ -128,11 +131,11 @@ void Runtime::pump() {
 void Runtime::act(protocol::Launch& launch) {
   std::vector<std::shared_ptr<Operation>> operations;
   for (const protocol::LaunchItem& item : launch.items) {
-    const auto found = operations_.find(item.token);
-    operations.push_back(found == operations_.end() ? nullptr : found->second);
+    const auto* const found = operations_.find(item.token);
+    operations.push_back(found == nullptr ? nullptr : *found);
   }
   for (const auto& operation : operations) {
-    if (operation != nullptr) flight_.launched(*operation, round_time());
+    if (operation != nullptr) flight_.decided(*operation, ticks());
   }
   if (!executor_.knows(launch.channel)) {
     executor_.open_channel(launch.channel, node_.catalog().ranks_of(launch.process_set));
@@ -146,13 +149,13 @@ void Runtime::act(protocol::Launch& launch) {
 }
 
 void Runtime::act(protocol::Completion& completion) {
-  const auto found = operations_.find(completion.token);
-  if (found == operations_.end()) return;
-  const std::shared_ptr<Operation> operation = std::move(found->second);
-  operations_.erase(found);
+  auto* const found = operations_.find(completion.token);
+  if (found == nullptr) return;
+  const std::shared_ptr<Operation> operation = std::move(*found);
+  operations_.erase(completion.token);
   operation->status = std::move(completion.status);
   operation->value = completion.value;
-  flight_.completed(*operation, round_time());
+  flight_.completed(*operation, ticks());
   operation->done = true;
   if (operation->awaited) {
     const std::lock_guard lock(mailbox_mutex_);
@@ -187,6 +190,7 @@ void Runtime::fail(const Status& status) {
   if (node_.failed()) return;
   log(LogLevel::error, status.message());
   node_.lost(status);
+  node_stirred_ = true;
 }
 
 }  // namespace ringleader::runtime

@@ -17,7 +17,7 @@ fail() {
   exit 1
 }
 
-required="g++ cmake ninja-build pkg-config libfmt-dev openmpi-bin libopenmpi-dev libdnnl-dev
+required="g++ cmake ninja-build pkg-config libfmt-dev libhwy-dev openmpi-bin libopenmpi-dev libdnnl-dev
   libcli11-dev nlohmann-json3-dev zlib1g-dev"
 # What can be done without: a data set, a second MPI, checks of the source's form.
 optional="dataset-fashion-mnist"
@@ -25,7 +25,7 @@ case ${1:-} in
   "") ;;
   --tests)
     required="$required catch2 python3 procps"
-    optional="$optional mpich libmpich-dev clang-format"
+    optional="$optional mpich libmpich-dev clang-format iproute2 libgloo-dev"
     ;;
   *) fail "unknown option $1" ;;
 esac

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/collectives/kernels/reduce.h>
 
+#include <ringleader/collectives/kernels/pieces.h>
+#include <ringleader/collectives/kernels/vectorized.h>
+
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -97,7 +100,7 @@ void finish_block(const ReduceSpec& spec, Acc* values, std::int64_t count) {
 }
 
 template <typename T, typename Acc>
-void reduce_as(const ReduceSpec& spec, const std::vector<const void*>& sources, void* out,
+void reduce_as(const ReduceSpec& spec, std::span<const void* const> sources, void* out,
                std::int64_t count) {
   Acc total[kBlock];
   Acc next[kBlock];
@@ -148,8 +151,15 @@ ReduceSpec spec_of(const Batch& batch) {
   return {batch.dtype, batch.reduce_op, batch.prescale, batch.postscale, batch.divisor};
 }
 
-void reduce(const ReduceSpec& spec, const std::vector<const void*>& sources, void* out,
-            std::int64_t count) {
+void reduce(const ReduceSpec& spec, std::span<const void* const> sources,
+            std::span<void* const> outs, std::int64_t count, Stores stores) {
+  if (count == 0 || vectorized::reduce(spec, sources, outs, count, stores)) return;
+  reduce_plainly(spec, sources, outs[0], count);
+  for (void* const out : outs.subspan(1)) copy_elements(outs[0], out, count, spec.dtype);
+}
+
+void reduce_plainly(const ReduceSpec& spec, std::span<const void* const> sources, void* out,
+                    std::int64_t count) {
   with_type(spec.dtype, [&](auto element) {
     using T = decltype(element);
     if constexpr (std::is_same_v<T, std::int64_t>) {
@@ -210,6 +220,12 @@ void convert(DType from, const void* source, DType to, void* out, std::int64_t c
       narrow(static_cast<const Wide<T>*>(source), static_cast<T*>(out), count);
     }
   });
+}
+
+void copy_bytes(const void* source, void* out, std::size_t bytes, Stores stores) {
+  if (bytes == 0) return;  // then there may be no memory at all
+  if (stores == Stores::streaming) return vectorized::stream_copy(source, out, bytes);
+  std::memcpy(out, source, bytes);
 }
 
 void fill_neutral(void* data, std::int64_t count, DType dtype, ReduceOp op) {

@@ -12,8 +12,9 @@
 #include <ringleader/core/batch.h>
 #include <ringleader/core/types.h>
 
+#include <cstddef>
 #include <cstdint>
-#include <vector>
+#include <span>
 
 namespace ringleader::kernels {
 
@@ -27,10 +28,25 @@ struct ReduceSpec {
 
 ReduceSpec spec_of(const Batch& batch);
 
-/// Combines whole rows: out[i] = (prescale * sources[0][i] op prescale * sources[1][i] op ...),
-/// then divided and postscaled. `out` may be one of the sources. Each holds `count` elements.
-void reduce(const ReduceSpec& spec, const std::vector<const void*>& sources, void* out,
-            std::int64_t count);
+/// Whether results go through the caches, or past them to memory that is not read again soon.
+/// Streaming into memory that was just read costs more than it saves.
+enum class Stores : std::uint8_t { cached, streaming };
+
+/// Combines whole rows: outs[.][i] = (prescale * sources[0][i] op prescale * sources[1][i] op ...),
+/// then divided and postscaled. Each holds `count` elements; an out may be one of the sources, else
+/// nothing overlaps. Every source is read once and every out written once.
+void reduce(const ReduceSpec& spec, std::span<const void* const> sources,
+            std::span<void* const> outs, std::int64_t count, Stores stores = Stores::cached);
+
+/// The same with one out.
+inline void reduce(const ReduceSpec& spec, std::span<const void* const> sources, void* out,
+                   std::int64_t count) {
+  reduce(spec, sources, std::span<void* const>(&out, 1), count);
+}
+
+/// reduce() without vector instructions of the processor's choosing; what tests compare with.
+void reduce_plainly(const ReduceSpec& spec, std::span<const void* const> sources, void* out,
+                    std::int64_t count);
 
 /// accumulator[i] = accumulator[i] op source[i], in the element type itself.
 void combine(DType dtype, ReduceOp op, void* accumulator, const void* source, std::int64_t count);
@@ -48,6 +64,9 @@ DType wide_type(const ReduceSpec& spec);
 /// out[i] = source[i] converted; the types are equal or `to` is the wide type of `from`, or the
 /// reverse.
 void convert(DType from, const void* source, DType to, void* out, std::int64_t count);
+
+/// Copies bytes between memories that do not overlap.
+void copy_bytes(const void* source, void* out, std::size_t bytes, Stores stores);
 
 /// Fills with the element that changes nothing: 0, 1, or the largest or lowest value.
 void fill_neutral(void* data, std::int64_t count, DType dtype, ReduceOp op);

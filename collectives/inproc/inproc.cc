@@ -204,6 +204,7 @@ class InprocBackend : public Backend {
     const int size = running.batch->group->size();
     if (running.meeting->arrived < size) return std::nullopt;
     if (!running.finished) {
+      ++work_done_;
       if (!advance(running)) return std::nullopt;
       running.finished = true;
       ++running.meeting->finished;
@@ -218,8 +219,11 @@ class InprocBackend : public Backend {
     return Status();
   }
 
+  std::uint64_t work_done() const override { return work_done_; }
+
  private:
   std::shared_ptr<Hub::Shared> shared_;
+  std::uint64_t work_done_ = 0;
   std::map<Ticket, Running> running_;
   Ticket next_ticket_ = 1;
 };

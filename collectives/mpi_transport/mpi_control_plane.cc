@@ -103,6 +103,11 @@ Status MpiControlPlane::test_receive(bool& arrived, std::vector<ReceivedMessage>
   return Status();
 }
 
+bool MpiControlPlane::sent_all() {
+  if (!sending_.empty()) (void)test_sends();  // an error comes again with the next poll
+  return sending_.empty();
+}
+
 Status MpiControlPlane::test_sends() {
   for (auto it = sending_.begin(); it != sending_.end();) {
     int done = 0;

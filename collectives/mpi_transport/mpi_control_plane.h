@@ -28,7 +28,7 @@ class MpiControlPlane : public ControlPlane {
 
   Status send(int to, MessageBytes bytes) override;
   Status poll(std::vector<ReceivedMessage>& received) override;
-  bool sent_all() override { return sending_.empty(); }
+  bool sent_all() override;
   bool set_waker(std::function<void()>) override { return false; }  // MPI has no such call
 
  private:

@@ -1,19 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/collectives/mpi_transport/mpi_world.h>
 
+#include <ringleader/collectives/mpi_transport/gather.h>
+
+#include <time.h>
+
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <map>
 
 namespace ringleader::mpi_transport {
 namespace {
 
 std::atomic<bool> broken{false};
 
+/// MPI_Abort ends all processes at once. The others learn of a failure in milliseconds, but need
+/// some time to say so, and to write what they have recorded.
+constexpr timespec kTimeToReport{0, 400'000'000};
+
 void finalize_at_exit() {
   int finalized = 0;
   MPI_Finalized(&finalized);
   if (finalized != 0) return;
-  if (broken) MPI_Abort(MPI_COMM_WORLD, EXIT_FAILURE);
+  if (broken) {
+    ::nanosleep(&kTimeToReport, nullptr);
+    MPI_Abort(MPI_COMM_WORLD, EXIT_FAILURE);
+  }
   MPI_Finalize();
 }
 
@@ -33,32 +46,51 @@ Status initialize() {
   return Status();
 }
 
-Result<Topology> find_topology(MPI_Comm comm) {
-  Topology topology;
-  RL_MPI_RETURN_IF_ERROR(MPI_Comm_rank(comm, &topology.rank));
-  RL_MPI_RETURN_IF_ERROR(MPI_Comm_size(comm, &topology.size));
+/// A name of the node that is equal on all of its ranks and on no others.
+Result<std::string> node_name(MPI_Comm comm, int rank, const std::string& host_id) {
+  if (!host_id.empty()) return "host " + host_id;
   MPI_Comm node = MPI_COMM_NULL;
   RL_MPI_RETURN_IF_ERROR(
-      MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, topology.rank, MPI_INFO_NULL, &node));
+      MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node));
   const Communicator owned(node);
-  RL_MPI_RETURN_IF_ERROR(MPI_Comm_rank(node, &topology.local_rank));
-  RL_MPI_RETURN_IF_ERROR(MPI_Comm_size(node, &topology.local_size));
-  return topology;
+  int first = rank;
+  RL_MPI_RETURN_IF_ERROR(MPI_Bcast(&first, 1, MPI_INT, 0, node));
+  return "node " + std::to_string(first);
 }
 
 }  // namespace
 
-Result<MpiWorld> MpiWorld::open(const void* communicator) {
+Result<MpiWorld> MpiWorld::open(const void* communicator, const std::string& host_id) {
   if (const Status status = initialize(); !status.ok()) return status;
   const MPI_Comm base =
       communicator == nullptr ? MPI_COMM_WORLD : *static_cast<const MPI_Comm*>(communicator);
   Result<Communicator> comm = Communicator::duplicate(base);
   if (!comm.ok()) return comm.status();
-  const Result<Topology> topology = find_topology(comm->get());
-  if (!topology.ok()) return topology.status();
+  MpiWorld world(std::move(*comm));
+  RL_MPI_RETURN_IF_ERROR(MPI_Comm_rank(world.comm(), &world.topology_.rank));
+  RL_MPI_RETURN_IF_ERROR(MPI_Comm_size(world.comm(), &world.topology_.size));
+  if (const Status status = world.find_nodes(host_id); !status.ok()) return status;
   int provided = MPI_THREAD_SINGLE;
   RL_MPI_RETURN_IF_ERROR(MPI_Query_thread(&provided));
-  return MpiWorld(std::move(*comm), *topology, provided >= MPI_THREAD_SERIALIZED);
+  world.any_thread_ = provided >= MPI_THREAD_SERIALIZED;
+  return world;
+}
+
+Status MpiWorld::find_nodes(const std::string& host_id) {
+  // Some ranks may have a host_id and others not, but all take part in both calls.
+  Result<std::string> name = node_name(comm(), topology_.rank, "");
+  if (name.ok() && !host_id.empty()) name = node_name(comm(), topology_.rank, host_id);
+  if (!name.ok()) return name.status();
+  const Result<std::vector<std::string>> names = gather(comm(), *name);
+  if (!names.ok()) return names.status();
+  std::map<std::string, int> numbers;
+  for (const std::string& other : *names) {
+    nodes_.push_back(numbers.emplace(other, static_cast<int>(numbers.size())).first->second);
+  }
+  const auto own = nodes_.begin() + topology_.rank;
+  topology_.local_rank = static_cast<int>(std::count(nodes_.begin(), own, *own));
+  topology_.local_size = static_cast<int>(std::count(nodes_.begin(), nodes_.end(), *own));
+  return Status();
 }
 
 void MpiWorld::mark_broken() { broken = true; }

@@ -10,18 +10,26 @@
 #include <ringleader/core/result.h>
 #include <ringleader/core/topology.h>
 
+#include <string>
+#include <utility>
+#include <vector>
+
 namespace ringleader::mpi_transport {
 
 class MpiWorld {
  public:
-  /// Duplicates `communicator` (an MPI_Comm; nullptr: MPI_COMM_WORLD). Collective over it.
-  static Result<MpiWorld> open(const void* communicator);
+  /// Duplicates `communicator` (an MPI_Comm; nullptr: MPI_COMM_WORLD). Ranks with the same
+  /// `host_id` are on one node; without one, those that MPI says share memory. Collective over it.
+  static Result<MpiWorld> open(const void* communicator, const std::string& host_id);
 
   const Topology& topology() const { return topology_; }
 
   /// One thread at a time may call MPI, whichever it is. If not, only the thread that initialized
   /// MPI may.
   bool any_thread() const { return any_thread_; }
+
+  /// For each rank a number of the node it is on.
+  const std::vector<int>& nodes() const { return nodes_; }
 
   MPI_Comm comm() const { return comm_.get(); }
 
@@ -33,11 +41,13 @@ class MpiWorld {
   static void mark_broken();
 
  private:
-  MpiWorld(Communicator comm, Topology topology, bool any_thread)
-      : comm_(std::move(comm)), topology_(topology), any_thread_(any_thread) {}
+  explicit MpiWorld(Communicator comm) : comm_(std::move(comm)) {}
+
+  Status find_nodes(const std::string& host_id);
 
   Communicator comm_;
   Topology topology_;
+  std::vector<int> nodes_;
   bool any_thread_ = false;
 };
 

@@ -43,6 +43,9 @@ class Algorithm {
 
   /// Does a bounded amount of work; the outcome when all of it is done.
   virtual std::optional<Status> advance() = 0;
+
+  /// Segments dealt with so far, in any way: unchanged if advance() found nothing to do.
+  virtual std::int64_t progress() const = 0;
 };
 
 std::unique_ptr<Algorithm> make_ring_allreduce(const Context& context);

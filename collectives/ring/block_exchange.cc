@@ -49,6 +49,12 @@ class BlockExchange : public Algorithm {
     return Status();
   }
 
+  std::int64_t progress() const override {
+    std::int64_t total = 0;
+    for (const Lane& lane : lanes_) total += lane.progress();
+    return total;
+  }
+
  private:
   using Block = std::pair<std::int64_t, std::int64_t>;  ///< first element, count
 

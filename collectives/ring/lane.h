@@ -49,6 +49,7 @@ class Lane {
   Status advance(std::int64_t limit);
 
   std::int64_t completed() const { return completed_; }
+  std::int64_t progress() const { return posted_ + completed_; }
   std::int64_t segments() const { return segments_; }
   bool done() const { return completed_ == segments_; }
 

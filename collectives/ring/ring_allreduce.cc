@@ -65,6 +65,10 @@ class RingAllreduce : public Algorithm {
     return Status();
   }
 
+  std::int64_t progress() const override {
+    return copied_ + processed_ + send_.progress() + receive_.progress();
+  }
+
  private:
   int next() const { return (context_.rank() + 1) % context_.size(); }
   int previous() const { return (context_.rank() + context_.size() - 1) % context_.size(); }

@@ -60,6 +60,10 @@ class RingBackend : public Backend {
 
   bool supports(const Batch& batch) const override { return batch.device == Device::host; }
 
+  Status open_channel(const std::shared_ptr<const Group>& group) override {
+    return communicators_->of(*group).status();
+  }
+
   Result<Ticket> launch(const Batch& batch) override {
     const Result<MPI_Comm> comm = communicators_->of(*batch.group);
     if (!comm.ok()) return comm.status();
@@ -87,7 +91,9 @@ class RingBackend : public Backend {
   std::optional<Status> poll(Ticket ticket) override {
     const auto found = running_.find(ticket);
     Running& running = found->second;
+    const std::int64_t before = running.algorithm->progress();
     std::optional<Status> outcome = running.algorithm->advance();
+    if (running.algorithm->progress() != before) ++work_done_;
     if (!outcome) return std::nullopt;
     if (outcome->ok() && running.batch->tensors.size() > 1) {
       kernels::unpack(*running.batch, 0, running.batch->count(), running.staging.get());
@@ -95,6 +101,8 @@ class RingBackend : public Backend {
     running_.erase(found);
     return outcome;
   }
+
+  std::uint64_t work_done() const override { return work_done_; }
 
   void close_channel(std::uint32_t channel) override { communicators_->close(channel); }
 
@@ -104,6 +112,7 @@ class RingBackend : public Backend {
   std::int64_t segment_bytes_;
   std::map<Ticket, Running> running_;
   Ticket next_ticket_ = 1;
+  std::uint64_t work_done_ = 0;
 };
 
 }  // namespace

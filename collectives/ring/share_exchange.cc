@@ -84,6 +84,15 @@ class ShareExchange : public Algorithm {
     return Status();
   }
 
+  std::int64_t progress() const override {
+    std::int64_t total = reduced_;
+    for (const Peer& peer : peers_) {
+      total += peer.exchange_send.progress() + peer.exchange_receive.progress() +
+               peer.gather_send.progress() + peer.gather_receive.progress();
+    }
+    return total;
+  }
+
  private:
   struct Peer {
     int rank = 0;

@@ -54,6 +54,12 @@ class TreeBroadcast : public Algorithm {
     return Status();
   }
 
+  std::int64_t progress() const override {
+    std::int64_t total = 0;
+    for (const Lane& lane : lanes_) total += lane.progress();
+    return total;
+  }
+
  private:
   Lane make_lane(Lane::Direction direction, unsigned place, std::byte* data) const {
     const int peer = (static_cast<int>(place) + context_.batch->root) % context_.size();

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Collective: one batch on its way through the members of a channel.
+//
+// All members publish where their part is (publish), and when all have, each works on it in bounded
+// pieces (advance). Batches of a channel are published ahead and worked on one after another.
+#pragma once
+
+#include <ringleader/collectives/kernels/reduce.h>
+#include <ringleader/collectives/shm/channel.h>
+#include <ringleader/core/batch.h>
+#include <ringleader/core/status.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace ringleader::shm {
+
+/// Bytes of one tensor sequence that a single advance() works on: bounded work, and the unit in
+/// which members take over each other's work.
+constexpr std::int64_t kChunkBytes = 256 << 10;
+
+/// From so many bytes per rank on, results that are not written over their inputs go past the
+/// caches: they would not stay there.
+constexpr std::int64_t kStreamingBytes = 16 << 20;
+
+class Collective {
+ public:
+  Collective(const Batch& batch, Channel& channel, std::uint64_t number)
+      : batch_(batch), channel_(channel), number_(number) {}
+  virtual ~Collective();
+  Collective(const Collective&) = delete;
+  Collective& operator=(const Collective&) = delete;
+
+  /// Fills in this member's slot.
+  virtual void publish(Slot& slot) = 0;
+
+  /// Called when all members have published. Does a bounded amount of work; the outcome when this
+  /// member's result is complete and its tensors are its own again.
+  virtual std::optional<Status> advance() = 0;
+
+ protected:
+  int rank() const { return channel_.rank(); }
+  int size() const { return channel_.size(); }
+  std::int64_t element_bytes() const { return static_cast<std::int64_t>(size_of(batch_.dtype)); }
+  std::int64_t bytes() const { return batch_.count() * element_bytes(); }
+  Slot& slot_of(int member) const { return channel_.slot(member, number_); }
+
+  /// The offset in this member's segment; -1 if it is elsewhere.
+  std::int64_t offset_of(const void* memory, std::int64_t memory_bytes) const;
+
+  /// Publishes offsets, in the slot if there is room. False, and nothing done, if there is none.
+  bool put_list(Slot& slot, const std::vector<std::int64_t>& offsets);
+
+  /// What a member has published. Errors: bad_message if it cannot be.
+  Result<std::vector<std::int64_t>> list_of(int member) const;
+
+  const Batch& batch_;
+  Channel& channel_;
+  std::uint64_t number_;  ///< of the batch on the channel
+
+ private:
+  void* list_ = nullptr;  ///< a long list
+};
+
+std::unique_ptr<Collective> make_small_reduce(const Batch&, Channel&, std::uint64_t number);
+std::unique_ptr<Collective> make_large_reduce(const Batch&, Channel&, std::uint64_t number);
+std::unique_ptr<Collective> make_move(const Batch&, Channel&, std::uint64_t number);
+
+/// A reduction whose way is known: advance() of make_large_reduce() goes on with it.
+class Way {
+ public:
+  virtual ~Way() = default;
+  virtual std::optional<Status> advance() = 0;
+};
+
+/// Where member m's tensor t begins: inputs[m][t], outputs[m][t] (allreduce only).
+struct Addresses {
+  std::vector<std::vector<const std::byte*>> inputs;
+  std::vector<std::vector<std::byte*>> outputs;
+};
+
+std::unique_ptr<Way> make_direct_reduce(const Batch&, Channel&, std::uint64_t number, Addresses);
+std::unique_ptr<Way> make_staged_reduce(const Batch&, Channel&);
+
+}  // namespace ringleader::shm

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The direct reduction: every member's tensors can be addressed by all members. A chunk is loaded
+// from all inputs, summed in rank order in registers, and stored to all outputs:
+//
+//   member 0's share | chunk 0 | chunk 1 | ... |      claimed one by one, by member 0 first and by
+//   member 1's share | chunk 0 | chunk 1 | ... |      whoever has done its own share then
+//
+//   bytes per node: 2 P n for P members of n bytes each, the least there can be; every input is
+//   read once and every output written once. Two synchronizations, however many tensors.
+//
+// Taking over chunks matters when a member does not run: with more ranks than cores, or while its
+// program computes. Who reduces a chunk does not change its bits.
+//
+// reduce_scatter is the same with the blocks as shares and only their owner as output; nobody
+// takes anything over, as that output may be out of the others' reach.
+#include <ringleader/collectives/kernels/pieces.h>
+#include <ringleader/collectives/shm/collective.h>
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+namespace ringleader::shm {
+namespace {
+
+/// Elements [begin, end) of the sequence of tensors, cut into chunks.
+struct Share {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  std::int64_t chunks = 0;
+};
+
+class DirectReduce : public Way {
+ public:
+  DirectReduce(const Batch& batch, Channel& channel, std::uint64_t number, Addresses addresses)
+      : batch_(batch),
+        channel_(channel),
+        number_(number),
+        addresses_(std::move(addresses)),
+        element_bytes_(static_cast<std::int64_t>(size_of(batch.dtype))),
+        chunk_(std::max<std::int64_t>(1, kChunkBytes / element_bytes_)) {
+    for (int member = 0; member < channel_.size(); ++member) shares_.push_back(share_of(member));
+    const bool in_place =
+        std::all_of(batch_.tensors.begin(), batch_.tensors.end(),
+                    [](const BatchTensor& tensor) { return tensor.input == tensor.output; });
+    const bool streams = !in_place && batch_.count() * element_bytes_ >= kStreamingBytes;
+    stores_ = streams ? kernels::Stores::streaming : kernels::Stores::cached;
+  }
+
+  std::optional<Status> advance() override {
+    if (reduce_one_chunk()) return std::nullopt;
+    if (!finished_ && !all_chunks_done()) return std::nullopt;
+    if (!std::exchange(finished_, true)) channel_.finish(number_);
+    // With chunks for everybody, all inputs have been read when all are done. Otherwise the others
+    // may still read this member's.
+    if (!gives_to_all() && !channel_.all_finished(number_)) return std::nullopt;
+    return Status();
+  }
+
+ private:
+  bool gives_to_all() const { return batch_.op == Op::allreduce; }
+
+  Share share_of(int member) const {
+    Share share;
+    if (gives_to_all()) {
+      // Shares begin on cache lines if the first tensor does.
+      const std::int64_t line = static_cast<std::int64_t>(kCacheLine) / element_bytes_;
+      const std::int64_t lines = (batch_.count() + line - 1) / line;
+      const auto [first, last] = ringleader::share_of(lines, channel_.size(), member);
+      share = {std::min(first * line, batch_.count()), std::min(last * line, batch_.count())};
+    } else {
+      const auto own = batch_.block_counts.begin() + member;
+      share.begin = std::accumulate(batch_.block_counts.begin(), own, std::int64_t{0});
+      share.end = share.begin + *own;
+    }
+    share.chunks = (share.end - share.begin + chunk_ - 1) / chunk_;
+    return share;
+  }
+
+  /// False if there is none left that this member may do.
+  bool reduce_one_chunk() {
+    const int takeable = gives_to_all() ? channel_.size() : 1;
+    for (; looking_at_ < takeable; ++looking_at_) {
+      const int owner = (channel_.rank() + looking_at_) % channel_.size();
+      const Share& share = shares_[static_cast<std::size_t>(owner)];
+      Slot& slot = channel_.slot(owner, number_);
+      // Only who gets which chunk is settled here; what is in it was published before.
+      const std::int64_t chunk =
+          share.chunks == 0 ? 0 : slot.claimed.fetch_add(1, std::memory_order_relaxed);
+      if (chunk >= share.chunks) continue;
+      const std::int64_t begin = share.begin + chunk * chunk_;
+      reduce(begin, std::min(begin + chunk_, share.end));
+      channel_.note_work();
+      slot.done.fetch_add(1, std::memory_order_release);  // acquired in all_chunks_done()
+      return true;
+    }
+    return false;
+  }
+
+  bool all_chunks_done() const {
+    if (!gives_to_all()) return true;
+    for (int member = 0; member < channel_.size(); ++member) {
+      const std::int64_t done = channel_.slot(member, number_).done.load(std::memory_order_acquire);
+      if (done < shares_[static_cast<std::size_t>(member)].chunks) return false;
+    }
+    return true;
+  }
+
+  void reduce(std::int64_t begin, std::int64_t end) {
+    const kernels::ReduceSpec spec = kernels::spec_of(batch_);
+    kernels::for_each_piece(
+        batch_, begin, end, [&](std::size_t t, std::int64_t offset, std::int64_t count) {
+          const std::int64_t at = offset * element_bytes_;
+          sources_.clear();
+          outs_.clear();
+          for (const auto& inputs : addresses_.inputs) sources_.push_back(inputs[t] + at);
+          if (gives_to_all()) {
+            for (const auto& outputs : addresses_.outputs) outs_.push_back(outputs[t] + at);
+          } else {
+            const Share& own = shares_[static_cast<std::size_t>(channel_.rank())];
+            outs_.push_back(
+                kernels::at(batch_.tensors[0].output, offset - own.begin, batch_.dtype));
+          }
+          kernels::reduce(spec, sources_, outs_, count, stores_);
+        });
+  }
+
+  const Batch& batch_;
+  Channel& channel_;
+  std::uint64_t number_;
+  Addresses addresses_;
+  std::int64_t element_bytes_;
+  std::int64_t chunk_;  ///< elements
+  kernels::Stores stores_;
+  std::vector<Share> shares_;
+  int looking_at_ = 0;  ///< members whose shares are known to be given out
+  bool finished_ = false;
+  std::vector<const void*> sources_;
+  std::vector<void*> outs_;
+};
+
+}  // namespace
+
+std::unique_ptr<Way> make_direct_reduce(const Batch& batch, Channel& channel, std::uint64_t number,
+                                        Addresses addresses) {
+  return std::make_unique<DirectReduce>(batch, channel, number, std::move(addresses));
+}
+
+}  // namespace ringleader::shm

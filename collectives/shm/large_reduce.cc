@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Allreduce and reduce_scatter of more than a few bytes: directly if all members' tensors can be
+// addressed by all, else through the stages. That is seen when all have published, and all see the
+// same.
+#include <ringleader/collectives/shm/collective.h>
+
+#include <fmt/core.h>
+
+#include <utility>
+
+namespace ringleader::shm {
+namespace {
+
+class LargeReduce : public Collective {
+ public:
+  using Collective::Collective;
+
+  void publish(Slot& slot) override {
+    slot.claimed.store(0, std::memory_order_relaxed);  // published with the rest
+    slot.done.store(0, std::memory_order_relaxed);
+    slot.source = Source::staged;
+    std::vector<std::int64_t> offsets;
+    for (const BatchTensor& tensor : batch_.tensors) {
+      const std::int64_t tensor_bytes = tensor.count * element_bytes();
+      offsets.push_back(offset_of(tensor.input, tensor_bytes));
+      if (offsets.back() < 0) return;
+      if (!writes_to_all()) continue;
+      offsets.push_back(offset_of(tensor.output, tensor_bytes));
+      if (offsets.back() < 0) return;
+    }
+    if (put_list(slot, offsets)) slot.source = Source::addressed;
+  }
+
+  std::optional<Status> advance() override {
+    if (way_ == nullptr) {
+      if (Status status = choose(); !status.ok()) return status;
+    }
+    return way_->advance();
+  }
+
+ private:
+  bool writes_to_all() const { return batch_.op == Op::allreduce; }
+
+  Status choose() {
+    Addresses addresses;
+    for (int member = 0; member < size(); ++member) {
+      if (slot_of(member).source != Source::addressed) {
+        way_ = make_staged_reduce(batch_, channel_);
+        return Status();
+      }
+      if (Status status = add(addresses, member); !status.ok()) return status;
+    }
+    way_ = make_direct_reduce(batch_, channel_, number_, std::move(addresses));
+    return Status();
+  }
+
+  Status add(Addresses& addresses, int member) const {
+    const Result<std::vector<std::int64_t>> offsets = list_of(member);
+    if (!offsets.ok()) return offsets.status();
+    const std::size_t stride = writes_to_all() ? 2 : 1;
+    if (offsets->size() != stride * batch_.tensors.size()) return unusable(member);
+    auto& inputs = addresses.inputs.emplace_back();
+    auto& outputs = addresses.outputs.emplace_back();
+    for (std::size_t t = 0; t < batch_.tensors.size(); ++t) {
+      const std::int64_t tensor_bytes = batch_.tensors[t].count * element_bytes();
+      inputs.push_back(channel_.address(member, (*offsets)[stride * t], tensor_bytes));
+      if (inputs.back() == nullptr) return unusable(member);
+      if (!writes_to_all()) continue;
+      outputs.push_back(channel_.address(member, (*offsets)[stride * t + 1], tensor_bytes));
+      if (outputs.back() == nullptr) return unusable(member);
+    }
+    return Status();
+  }
+
+  static Status unusable(int member) {
+    return Status(Code::bad_message,
+                  fmt::format("shared memory: member {} published tensors that are not in its "
+                              "segment",
+                              member));
+  }
+
+  std::unique_ptr<Way> way_;
+};
+
+}  // namespace
+
+std::unique_ptr<Collective> make_large_reduce(const Batch& batch, Channel& channel,
+                                              std::uint64_t number) {
+  return std::make_unique<LargeReduce>(batch, channel, number);
+}
+
+}  // namespace ringleader::shm

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Node: the ranks that share this node's memory, and where their segments are mapped here.
+//
+//   auto node = Node::open(segment, world, keys, gather);
+//   node->shares(group);                       // all of its members are on one node
+//   std::byte* theirs = node->base(rank);      // of a rank on this node
+#pragma once
+
+#include <ringleader/collectives/shm/segment.h>
+#include <ringleader/core/batch.h>
+#include <ringleader/core/result.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace ringleader::shm {
+
+/// Gives every member of a group the bytes of all members, in group order. Blocks; collective.
+using Gather = std::function<Result<std::vector<std::string>>(const Group&, const std::string&)>;
+
+/// Threading: constant after open().
+class Node {
+ public:
+  /// `world` has all ranks; `nodes` gives for each the node it is on, by any number. Collective
+  /// over the world. Nodes whose ranks cannot map each other's segments share nothing: that is no
+  /// error.
+  static Result<std::shared_ptr<Node>> open(std::shared_ptr<Segment> segment, const Group& world,
+                                            std::vector<int> nodes, Gather gather);
+
+  /// Whether all members are on one node and see each other's memory; equal on all ranks.
+  bool shares(const Group& group) const;
+
+  /// The start of the segment of a world rank on this node.
+  std::byte* base(int rank) const { return peers_.at(rank).mapping.data(); }
+  std::int64_t bytes(int rank) const { return peers_.at(rank).bytes; }
+
+  /// For each world rank a number of its node; -1 if its ranks do not see each other's memory.
+  const std::vector<int>& nodes() const { return nodes_; }
+
+  Segment& segment() const { return *segment_; }
+  const Gather& gather() const { return gather_; }
+
+ private:
+  struct Peer {
+    Mapping mapping;
+    std::int64_t bytes = 0;
+  };
+
+  std::shared_ptr<Segment> segment_;
+  Gather gather_;
+  std::vector<int> nodes_;     ///< by world rank; -1: its node shares nothing
+  std::map<int, Peer> peers_;  ///< by world rank
+};
+
+}  // namespace ringleader::shm

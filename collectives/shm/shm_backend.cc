@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ringleader/collectives/shm/shm_backend.h>
+
+#include <ringleader/collectives/shm/collective.h>
+#include <ringleader/core/window.h>
+
+#include <deque>
+#include <list>
+#include <map>
+#include <utility>
+
+namespace ringleader::shm {
+namespace {
+
+std::unique_ptr<Collective> make_collective(const Batch& batch, Channel& channel,
+                                            std::uint64_t number) {
+  if (batch.op != Op::allreduce && batch.op != Op::reduce_scatter) {
+    return make_move(batch, channel, number);
+  }
+  const std::int64_t bytes = batch.count() * static_cast<std::int64_t>(size_of(batch.dtype));
+  return bytes <= kSmallBytes ? make_small_reduce(batch, channel, number)
+                              : make_large_reduce(batch, channel, number);
+}
+
+/// The batches of one channel, in order.
+class Queue {
+ public:
+  explicit Queue(std::unique_ptr<Channel> channel) : channel_(std::move(channel)) {}
+
+  void push(const Batch& batch, Ticket ticket) {
+    waiting_.push_back({ticket, make_collective(batch, *channel_, batches_++)});
+    publish();
+  }
+
+  /// The outcome of the batch, if that is known now.
+  std::optional<Status> poll(Ticket ticket) {
+    if (waiting_.empty() || waiting_.front().ticket > ticket) return failure_;  // it has ended
+    if (!failure_.ok()) return failure_;
+    publish();
+    // Asked until it is so: a member that has finished may publish the next batch of this slot.
+    met_ = met_ || channel_->all_published(worked_on_);
+    if (!met_) return std::nullopt;
+    std::optional<Status> outcome = waiting_.front().collective->advance();
+    if (!outcome) return std::nullopt;
+    failure_ = std::move(*outcome);
+    channel_->finish(worked_on_);
+    const Ticket ended = waiting_.front().ticket;
+    waiting_.pop_front();
+    ++worked_on_;
+    met_ = false;
+    if (ended != ticket) return std::nullopt;
+    return failure_;
+  }
+
+  std::uint64_t work_done() const { return channel_->work_done(); }
+
+  bool is_idle() const { return waiting_.empty() && channel_->is_idle(batches_); }
+
+ private:
+  struct Waiting {
+    Ticket ticket = 0;
+    std::unique_ptr<Collective> collective;
+  };
+
+  /// As far as there are free slots.
+  void publish() {
+    for (; published_ < batches_ && channel_->may_publish(published_); ++published_) {
+      const auto index = static_cast<std::size_t>(published_ - worked_on_);
+      waiting_[index].collective->publish(channel_->slot(channel_->rank(), published_));
+      channel_->publish(published_);
+    }
+  }
+
+  std::unique_ptr<Channel> channel_;
+  std::deque<Waiting> waiting_;  ///< the first is worked on
+  std::uint64_t batches_ = 0;    ///< launched, published, and ended
+  std::uint64_t published_ = 0;
+  std::uint64_t worked_on_ = 0;
+  bool met_ = false;  ///< all members have published the first
+  Status failure_;
+};
+
+class ShmBackend : public Backend {
+ public:
+  explicit ShmBackend(std::shared_ptr<Node> node) : node_(std::move(node)) {}
+
+  ~ShmBackend() override {
+    // The others may still read what this rank has published, so its memory is not given to
+    // something else as long as that is possible.
+    for (auto& [channel, queue] : queues_) closed_.push_back(std::move(queue));
+    for (auto& queue : closed_) {
+      if (!queue->is_idle()) (void)queue.release();
+    }
+  }
+
+  std::string_view name() const override { return "shm"; }
+
+  bool supports(const Batch& batch) const override {
+    return batch.device == Device::host && node_->shares(*batch.group);
+  }
+
+  Status open_channel(const std::shared_ptr<const Group>& group) override {
+    Result<std::unique_ptr<Channel>> channel = Channel::open(node_, group);
+    if (!channel.ok()) return channel.status();
+    queues_[group->channel] = std::make_unique<Queue>(std::move(*channel));
+    return Status();
+  }
+
+  Result<Ticket> launch(const Batch& batch) override {
+    const std::uint32_t channel = batch.group->channel;
+    if (queues_.count(channel) == 0) {
+      if (Status status = open_channel(batch.group); !status.ok()) return status;
+    }
+    Queue& queue = *queues_.at(channel);
+    queue.push(batch, running_.next());
+    return running_.push(&queue);
+  }
+
+  std::optional<Status> poll(Ticket ticket) override {
+    Queue& queue = **running_.find(ticket);
+    const std::uint64_t before = queue.work_done();
+    std::optional<Status> outcome = queue.poll(ticket);
+    work_done_ += queue.work_done() - before;
+    if (outcome) running_.erase(ticket);
+    return outcome;
+  }
+
+  std::uint64_t work_done() const override { return work_done_; }
+
+  void close_channel(std::uint32_t channel) override {
+    const auto found = queues_.find(channel);
+    if (found != queues_.end()) {
+      closed_.push_back(std::move(found->second));
+      queues_.erase(found);
+    }
+    closed_.remove_if([](const auto& queue) { return queue->is_idle(); });
+  }
+
+ private:
+  std::shared_ptr<Node> node_;
+  std::map<std::uint32_t, std::unique_ptr<Queue>> queues_;
+  std::list<std::unique_ptr<Queue>> closed_;  ///< until the others need nothing of them either
+  Window<Queue*> running_;                    ///< by ticket
+  std::uint64_t work_done_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_shm_backend(std::shared_ptr<Node> node) {
+  return std::make_unique<ShmBackend>(std::move(node));
+}
+
+}  // namespace ringleader::shm

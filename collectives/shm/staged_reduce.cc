@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The staged reduction, for tensors that only their owner can address. Slice i of the batch is part
+// i of every member's share; each member, in turn,
+//
+//   stages   the others' parts of its input            (P-1)/P n bytes copied
+//   reduces  its own part from its tensor and P-1 stages into its tensor and its stage for results
+//   takes    the others' parts of the result            (P-1)/P n bytes copied
+//
+//   loads and stores per member: 2 (P-1)/P n + (P+2)/P n + 2 (P-1)/P n, which for P = 2 is 4 n. All
+//   of it but the first load and the last store of each tensor stays in the caches.
+//
+// In place is allowed: a part of the tensor is overwritten after it was staged, or by its reducer.
+// reduce_scatter stops after the reduction. A member may be kStageSlices slices ahead of another.
+#include <ringleader/collectives/kernels/pieces.h>
+#include <ringleader/collectives/shm/collective.h>
+
+#include <algorithm>
+
+namespace ringleader::shm {
+namespace {
+
+class StagedReduce : public Way {
+ public:
+  StagedReduce(const Batch& batch, Channel& channel)
+      : batch_(batch),
+        channel_(channel),
+        spec_(kernels::spec_of(batch)),
+        part_(channel.part_bytes() / static_cast<std::int64_t>(size_of(batch.dtype))) {
+    std::int64_t block_begin = 0;
+    for (int member = 0; member < channel_.size(); ++member) {
+      auto [begin, end] = share_of(batch_.count(), channel_.size(), member);
+      if (batch_.op == Op::reduce_scatter) {
+        begin = block_begin;
+        end = begin + batch_.block_counts[static_cast<std::size_t>(member)];
+        block_begin = end;
+      }
+      shares_.push_back({begin, end});
+      const auto parts = static_cast<std::uint64_t>((end - begin + part_ - 1) / part_);
+      slices_ = std::max(slices_, parts);
+    }
+  }
+
+  std::optional<Status> advance() override {
+    if (taken_ < reduced_ && take()) ++taken_;
+    if (reduced_ < staged_ && reduce()) ++reduced_;
+    if (staged_ < slices_ && stage()) ++staged_;
+    if (reduced_ < slices_ || (gathers() && taken_ < slices_)) return std::nullopt;
+    for (int member = 0; member < channel_.size(); ++member) {
+      channel_.end_stage(kInputs, member, slices_);
+      channel_.end_stage(kResults, member, gathers() ? slices_ : 0);
+    }
+    return Status();
+  }
+
+ private:
+  struct Range {
+    std::int64_t begin = 0;
+    std::int64_t end = 0;
+    std::int64_t count() const { return end - begin; }
+  };
+
+  bool gathers() const { return batch_.op == Op::allreduce; }
+
+  /// Elements of the sequence.
+  Range part_of(int member, std::uint64_t slice) const {
+    const Range& share = shares_[static_cast<std::size_t>(member)];
+    const std::int64_t begin =
+        std::min(share.begin + static_cast<std::int64_t>(slice) * part_, share.end);
+    return {begin, std::min(begin + part_, share.end)};
+  }
+
+  std::byte* staged_part(int owner, int member, std::uint64_t slice) const {
+    return channel_.slice(kInputs, owner, slice) + member * channel_.part_bytes();
+  }
+
+  bool stage() {
+    if (!channel_.may_fill(kInputs, staged_)) return false;
+    for (int member = 0; member < channel_.size(); ++member) {
+      if (member == channel_.rank()) continue;
+      const Range part = part_of(member, staged_);
+      kernels::pack(batch_, part.begin, part.end, staged_part(channel_.rank(), member, staged_));
+    }
+    channel_.fill(kInputs, staged_);
+    return true;
+  }
+
+  bool reduce() {
+    const int own = channel_.rank();
+    for (int member = 0; member < channel_.size(); ++member) {
+      if (member != own && !channel_.filled(kInputs, member, reduced_)) return false;
+    }
+    if (gathers() && !channel_.may_fill(kResults, reduced_)) return false;
+    const Range part = part_of(own, reduced_);
+    std::int64_t done = 0;
+    kernels::for_each_piece(batch_, part.begin, part.end,
+                            [&](std::size_t t, std::int64_t offset, std::int64_t count) {
+                              reduce_piece(batch_.tensors[t], offset, done, count);
+                              done += count;
+                            });
+    if (gathers()) channel_.fill(kResults, reduced_);
+    for (int member = 0; member < channel_.size(); ++member) {
+      if (member != own) channel_.take(kInputs, member, reduced_ + 1);
+    }
+    return true;
+  }
+
+  /// `done` elements of the part come before the piece.
+  void reduce_piece(const BatchTensor& tensor, std::int64_t offset, std::int64_t done,
+                    std::int64_t count) {
+    const int own = channel_.rank();
+    sources_.clear();
+    for (int member = 0; member < channel_.size(); ++member) {
+      sources_.push_back(member == own
+                             ? kernels::at(tensor.input, offset, batch_.dtype)
+                             : kernels::at(staged_part(member, own, reduced_), done, batch_.dtype));
+    }
+    outs_.clear();
+    const std::int64_t before = gathers() ? 0 : shares_[static_cast<std::size_t>(own)].begin;
+    outs_.push_back(kernels::at(tensor.output, offset - before, batch_.dtype));
+    if (gathers()) {
+      outs_.push_back(kernels::at(channel_.slice(kResults, own, reduced_), done, batch_.dtype));
+    }
+    kernels::reduce(spec_, sources_, outs_, count);
+  }
+
+  bool take() {
+    if (!gathers()) return true;
+    for (int member = 0; member < channel_.size(); ++member) {
+      if (member != channel_.rank() && !channel_.filled(kResults, member, taken_)) return false;
+    }
+    for (int member = 0; member < channel_.size(); ++member) {
+      if (member == channel_.rank()) continue;
+      const Range part = part_of(member, taken_);
+      kernels::unpack(batch_, part.begin, part.end, channel_.slice(kResults, member, taken_));
+      channel_.take(kResults, member, taken_ + 1);
+    }
+    return true;
+  }
+
+  const Batch& batch_;
+  Channel& channel_;
+  kernels::ReduceSpec spec_;
+  std::int64_t part_;  ///< elements
+  std::vector<Range> shares_;
+  std::uint64_t slices_ = 0;
+  std::uint64_t staged_ = 0;  ///< slices that this member has staged, reduced and taken
+  std::uint64_t reduced_ = 0;
+  std::uint64_t taken_ = 0;
+  std::vector<const void*> sources_;
+  std::vector<void*> outs_;
+};
+
+}  // namespace
+
+std::unique_ptr<Way> make_staged_reduce(const Batch& batch, Channel& channel) {
+  return std::make_unique<StagedReduce>(batch, channel);
+}
+
+}  // namespace ringleader::shm

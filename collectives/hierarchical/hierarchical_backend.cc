@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ringleader/collectives/hierarchical/hierarchical_backend.h>
+
+#include <ringleader/collectives/hierarchical/groups.h>
+#include <ringleader/collectives/kernels/pieces.h>
+#include <ringleader/collectives/kernels/reduce.h>
+#include <ringleader/core/window.h>
+
+#include <deque>
+#include <map>
+#include <utility>
+
+namespace ringleader::hierarchical {
+namespace {
+
+constexpr int kPhases = 3;  ///< scatter, between, gather
+
+/// A batch on its way through the phases.
+struct Running {
+  const Batch* batch = nullptr;
+  std::unique_ptr<std::byte[]> staging;  ///< of a fused batch
+  Batch phases[kPhases];
+  int phase = 0;
+  bool launched = false;  ///< that phase
+  Ticket ticket = 0;      ///< of it
+  std::optional<Status> outcome;
+};
+
+/// The batches of one channel. Each phase has a channel of its own, on which it is launched in the
+/// order of the batches, whenever the phase before it ends.
+struct Lane {
+  Groups groups;
+  std::uint64_t batches = 0;
+  std::deque<std::shared_ptr<Running>> running;
+};
+
+std::byte* memory_of(Running& running) {
+  if (running.staging != nullptr) return running.staging.get();
+  return static_cast<std::byte*>(running.batch->tensors[0].output);
+}
+
+class HierarchicalBackend : public Backend {
+ public:
+  HierarchicalBackend(std::unique_ptr<Backend> inside, std::unique_ptr<Backend> between,
+                      std::vector<int> nodes)
+      : inside_(std::move(inside)), between_(std::move(between)), nodes_(std::move(nodes)) {}
+
+  std::string_view name() const override { return "hierarchical"; }
+
+  bool supports(const Batch& batch) const override {
+    // Between the phases values are of the element type, so what must be rounded once is left out.
+    return batch.op == Op::allreduce && batch.device == Device::host &&
+           is_hierarchical(*batch.group, nodes_) &&
+           kernels::wide_type(kernels::spec_of(batch)) == batch.dtype;
+  }
+
+  Status open_channel(const std::shared_ptr<const Group>& group) override {
+    Lane& lane = lanes_[group->channel];
+    lane.groups = groups_of(*group, nodes_);
+    if (Status status = inside_->open_channel(lane.groups.scatter); !status.ok()) return status;
+    if (Status status = inside_->open_channel(lane.groups.gather); !status.ok()) return status;
+    return between_->open_channel(lane.groups.between);
+  }
+
+  Result<Ticket> launch(const Batch& batch) override {
+    if (lanes_.count(batch.group->channel) == 0) {
+      if (Status status = open_channel(batch.group); !status.ok()) return status;
+    }
+    Lane& lane = lanes_[batch.group->channel];
+    auto running = std::make_shared<Running>();
+    prepare(lane, batch, *running);
+    lane.running.push_back(running);
+    if (Status status = advance(lane); !status.ok()) return status;
+    return running_.push(std::move(running));
+  }
+
+  std::optional<Status> poll(Ticket ticket) override {
+    auto* const found = running_.find(ticket);
+    Lane& lane = lanes_.at((*found)->batch->group->channel);
+    if (Status status = advance(lane); !status.ok()) return status;
+    std::optional<Status> outcome = (*found)->outcome;
+    if (outcome) running_.erase(ticket);
+    return outcome;
+  }
+
+  std::uint64_t work_done() const override {
+    return phases_ended_ + inside_->work_done() + between_->work_done();
+  }
+
+  void close_channel(std::uint32_t channel) override {
+    const auto found = lanes_.find(channel);
+    if (found == lanes_.end()) return;
+    inside_->close_channel(found->second.groups.scatter->channel);
+    inside_->close_channel(found->second.groups.gather->channel);
+    between_->close_channel(found->second.groups.between->channel);
+    lanes_.erase(found);
+  }
+
+ private:
+  Backend& backend_of(int phase) { return phase == 1 ? *between_ : *inside_; }
+
+  /// Plans the phases: each rank's block of the whole is reduced inside, then between, then shared.
+  void prepare(Lane& lane, const Batch& batch, Running& running) const {
+    running.batch = &batch;
+    if (batch.tensors.size() > 1) {
+      running.staging = std::make_unique_for_overwrite<std::byte[]>(
+          static_cast<std::size_t>(batch.count()) * size_of(batch.dtype));
+      kernels::pack(batch, 0, batch.count(), running.staging.get());
+    }
+    const std::int64_t count = batch.count();
+    const Group& node = *lane.groups.scatter;
+    const auto [begin, end] = share_of(count, node.size(), node.rank);
+    std::byte* const whole = memory_of(running);
+    std::byte* const own = kernels::at(whole, begin, batch.dtype);
+    const void* const input = running.staging != nullptr ? whole : batch.tensors[0].input;
+    for (Batch& phase : running.phases) {
+      phase.sequence = lane.batches;
+      phase.dtype = batch.dtype;
+      phase.reduce_op = batch.reduce_op;
+    }
+    ++lane.batches;
+    auto& [scatter, between, gather] = running.phases;
+    scatter.group = lane.groups.scatter;
+    scatter.op = Op::reduce_scatter;
+    if (scatter.reduce_op == ReduceOp::average) scatter.reduce_op = ReduceOp::sum;
+    scatter.prescale = batch.prescale;
+    scatter.tensors = {{input, own, count}};
+    between.group = lane.groups.between;
+    between.postscale = batch.postscale;
+    between.divisor = batch.divisor;
+    between.tensors = {{own, own, end - begin}};
+    gather.group = lane.groups.gather;
+    gather.op = Op::allgather;
+    gather.tensors = {{own, whole, end - begin}};
+    for (int rank = 0; rank < node.size(); ++rank) {
+      const auto [first, last] = share_of(count, node.size(), rank);
+      scatter.block_counts.push_back(last - first);
+    }
+    gather.block_counts = scatter.block_counts;
+  }
+
+  /// Moves all batches of the channel on, each as far as those before it allow.
+  Status advance(Lane& lane) {
+    int furthest = kPhases;  // no batch launches a phase that the one before it has not launched
+    for (const auto& running : lane.running) {
+      if (Status status = advance(*running, furthest); !status.ok()) return status;
+      furthest = running->launched ? running->phase : running->phase - 1;
+    }
+    while (!lane.running.empty() && lane.running.front()->outcome) lane.running.pop_front();
+    return Status();
+  }
+
+  Status advance(Running& running, int furthest) {
+    while (running.phase < kPhases) {
+      Backend& backend = backend_of(running.phase);
+      if (!running.launched) {
+        if (running.phase > furthest) return Status();
+        const Result<Ticket> ticket = backend.launch(running.phases[running.phase]);
+        if (!ticket.ok()) return ticket.status();
+        running.ticket = *ticket;
+        running.launched = true;
+      }
+      const std::optional<Status> outcome = backend.poll(running.ticket);
+      if (!outcome) return Status();
+      if (!outcome->ok()) return *outcome;
+      ++running.phase;
+      ++phases_ended_;
+      running.launched = false;
+    }
+    if (running.outcome) return Status();
+    const Batch& batch = *running.batch;
+    if (running.staging != nullptr) {
+      kernels::unpack(batch, 0, batch.count(), running.staging.get());
+    }
+    running.outcome = Status();
+    return Status();
+  }
+
+  std::unique_ptr<Backend> inside_;
+  std::unique_ptr<Backend> between_;
+  std::vector<int> nodes_;
+  std::map<std::uint32_t, Lane> lanes_;
+  Window<std::shared_ptr<Running>> running_;  ///< by ticket
+  std::uint64_t phases_ended_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_hierarchical_backend(std::unique_ptr<Backend> inside,
+                                                   std::unique_ptr<Backend> between,
+                                                   std::vector<int> nodes) {
+  return std::make_unique<HierarchicalBackend>(std::move(inside), std::move(between),
+                                               std::move(nodes));
+}
+
+}  // namespace ringleader::hierarchical

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The backend "hierarchical": allreduce among nodes of several ranks each, composed of two other
+// backends, one inside the nodes and one between them. For 2 nodes of 2 ranks:
+//
+//   reduce-scatter inside    rank 0: first half of ranks 0, 1      rank 2: first half of 2, 3
+//                            rank 1: second half of 0, 1           rank 3: second half of 2, 3
+//   allreduce between        ranks 0 and 2: first half             ranks 1 and 3: second half
+//   all-gather inside        everybody gets both halves
+//
+// Each node sends 2 (N-1)/N n bytes for N nodes, however many ranks it has: every rank carries a
+// share of them. A flat ring of P ranks sends 2 (P-1)/P n per node, up to 1.5 times as much for N
+// = 2. The composition is that of J. Dongarra et al. and of every later library; P. Patarasuk and
+// X. Yuan give the cost of the ring inside it.
+#pragma once
+
+#include <ringleader/core/runtime/backend.h>
+
+#include <memory>
+#include <vector>
+
+namespace ringleader::hierarchical {
+
+/// `nodes`: for each world rank a number of its node; negative: its ranks have no `inside`.
+std::unique_ptr<Backend> make_hierarchical_backend(std::unique_ptr<Backend> inside,
+                                                   std::unique_ptr<Backend> between,
+                                                   std::vector<int> nodes);
+
+}  // namespace ringleader::hierarchical

@@ -84,11 +84,13 @@ Status read_log_level(LogLevel& out) {
 Result<Config> config_from_environment(Config config) {
   if (const auto backend = read("RINGLEADER_BACKEND")) config.backend = *backend;
   if (const auto folder = read("RINGLEADER_FLIGHT_DIR")) config.flight_dir = *folder;
+  if (const auto host = read("RINGLEADER_HOST_ID")) config.host_id = *host;
   const Status statuses[] = {
       read_integer("RINGLEADER_FUSION_BYTES", 0, std::int64_t{1} << 40, config.fusion_bytes_max),
       read_integer("RINGLEADER_TREE_RADIX", 1, 32, config.tree_radix),
       read_integer("RINGLEADER_NAMES_MAX", 0, 1 << 24, config.names_max),
       read_integer("RINGLEADER_SEGMENT_BYTES", 64, 1 << 30, config.segment_bytes),
+      read_integer("RINGLEADER_ARENA_BYTES", 1 << 20, std::int64_t{1} << 46, config.arena_bytes),
       read_bool("RINGLEADER_DETERMINISTIC", config.deterministic),
       read_bool("RINGLEADER_BACKGROUND_THREAD", config.background_thread),
       read_seconds("RINGLEADER_BLOCKED_GRACE_S", config.blocked_grace_s),

@@ -47,19 +47,22 @@ bool write_all(int file, const void* data, std::size_t bytes) {
   return true;
 }
 
-/// The reason is patched in while writing, as the log itself belongs to the runtime.
+/// Time and reason are patched in while writing, as the log itself belongs to the runtime.
 void write_log(const char* reason, std::size_t size) {
   const runtime::FlightLog* log = log_to_write;
   if (log == nullptr || writing.test_and_set()) return;
   const int file = ::open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (file >= 0) {
     using Log = runtime::FlightLog;
-    constexpr std::size_t kBefore = offsetof(Log, reason);
+    constexpr std::size_t kBefore = offsetof(Log, written);
     constexpr std::size_t kAfter = offsetof(Log, records);
-    char text[kAfter - kBefore] = {};
+    const runtime::FlightClock now = runtime::FlightClock::now();
+    char text[sizeof Log::reason] = {};
     std::memcpy(text, reason, std::min(size, sizeof text - 1));
+    static_assert(kAfter - kBefore == sizeof now + sizeof text);
     const auto* bytes = reinterpret_cast<const char*>(log);
-    (void)(write_all(file, bytes, kBefore) && write_all(file, text, sizeof text) &&
+    (void)(write_all(file, bytes, kBefore) && write_all(file, &now, sizeof now) &&
+           write_all(file, text, sizeof text) &&
            write_all(file, bytes + kAfter, sizeof(Log) - kAfter));
     ::close(file);
   }

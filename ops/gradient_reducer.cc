@@ -4,6 +4,7 @@
 #include <ringleader/core/runtime/runtime.h>
 #include <ringleader/ops/broadcast.h>
 #include <ringleader/ops/current_session.h>
+#include <ringleader/ops/memory.h>
 
 #include <fmt/core.h>
 
@@ -61,7 +62,8 @@ class GradientReducer::Impl {
         options_(options),
         runtime_(current_runtime("DistributedOptimizer")),
         passes_(slots_.size(), 0),
-        operations_(slots_.size()) {
+        operations_(slots_.size()),
+        submitted_(slots_.size(), false) {
     check(slots_, options_);
     // The plan first: it names what differs between ranks.
     plan_ = static_cast<std::uint32_t>(
@@ -69,17 +71,15 @@ class GradientReducer::Impl {
     if (options_.broadcast_parameters) {
       ringleader::broadcast_parameters(slots_, options_.root, options_.process_set);
     }
+    move_gradients();  // the last that can fail
   }
 
   ~Impl() {
-    const auto runtime = runtime_.lock();
-    if (runtime == nullptr) return;
-    protocol::Request request;
-    request.op = Op::release_plan;
-    request.process_set = options_.process_set.id;
-    request.name = fmt::format("{}release_plan/{}", kReservedPrefix, plan_);
-    request.target = plan_;
-    runtime->post(make_operation(std::move(request)));
+    release_plan();
+    for (std::size_t i = 0; i < slots_.size(); ++i) {
+      if (homes_[i] != nullptr) move_gradient(slots_[i], homes_[i]);
+    }
+    ringleader::free(shared_);
   }
 
   void ready(std::size_t index, SourceLocation where) {
@@ -102,7 +102,7 @@ class GradientReducer::Impl {
     if (synchronized_) return;
     // Backward order, in which gradients usually become ready.
     for (std::size_t i = slots_.size(); i-- > 0;) {
-      if (operations_[i] != nullptr) continue;
+      if (submitted_[i]) continue;
       if (announced_ && passes_[i] == 0) {
         std::memset(slots_[i].gradient.data(), 0, slots_[i].gradient.bytes());
       }
@@ -110,10 +110,11 @@ class GradientReducer::Impl {
     }
     const auto runtime = runtime_.lock();
     Status first_error;
+    submitted_.assign(submitted_.size(), false);
     for (auto& operation : operations_) {
       if (runtime != nullptr) runtime->wait(*operation);
       if (first_error.ok()) first_error = operation->status;
-      operation.reset();
+      if (!operation->status.ok()) operation.reset();
     }
     if (!first_error.ok()) {
       passes_.assign(passes_.size(), 0);  // the step is given up; the next call begins a new one
@@ -131,13 +132,55 @@ class GradientReducer::Impl {
   const std::vector<Slot>& slots() const { return slots_; }
 
  private:
+  void release_plan() {
+    const auto runtime = runtime_.lock();
+    if (runtime == nullptr) return;
+    protocol::Request request;
+    request.op = Op::release_plan;
+    request.process_set = options_.process_set.id;
+    request.name = fmt::format("{}release_plan/{}", kReservedPrefix, plan_);
+    request.target = plan_;
+    runtime->post(make_operation(std::move(request)));
+  }
+
+  /// Those that may be moved, one after another on cache lines of their own.
+  void move_gradients() {
+    const auto room = [](const Slot& slot) {
+      return slot.move_gradient ? (slot.gradient.bytes() + 63) / 64 * 64 : 0;
+    };
+    std::size_t total = 0;
+    for (const Slot& slot : slots_) total += room(slot);
+    homes_.resize(slots_.size(), nullptr);
+    if (total == 0) return;
+    shared_ = ringleader::allocate(total);
+    auto* next = static_cast<std::byte*>(shared_);
+    for (std::size_t i = 0; i < slots_.size(); ++i) {
+      if (room(slots_[i]) == 0) continue;
+      homes_[i] = slots_[i].gradient.data();
+      move_gradient(slots_[i], next);
+      next += room(slots_[i]);
+    }
+  }
+
+  static void move_gradient(Slot& slot, void* to) {
+    TensorView& gradient = slot.gradient;
+    std::memcpy(to, gradient.data(), gradient.bytes());
+    gradient = TensorView(to, gradient.shape(), gradient.dtype());
+    slot.move_gradient(to);
+  }
+
   void submit(std::size_t index, runtime::Runtime::Wake wake, SourceLocation where) {
-    auto operation = std::make_shared<Operation>();
+    auto& operation = operations_[index];
+    if (operation != nullptr && operation.use_count() == 1) {
+      operation->done = false;  // that of the last step serves again
+    } else {
+      operation = std::make_shared<Operation>();
+      operation->wish = PlanParameterRequest{plan_, static_cast<std::uint32_t>(index)};
+      void* gradient = slots_[index].gradient.data();
+      operation->buffers.push_back({gradient, gradient});
+    }
     operation->where = where;
-    operation->wish = PlanParameterRequest{plan_, static_cast<std::uint32_t>(index)};
-    void* gradient = slots_[index].gradient.data();
-    operation->buffers.push_back({gradient, gradient});
-    operations_[index] = operation;
+    submitted_[index] = true;
     const auto runtime = runtime_.lock();
     if (runtime == nullptr) {
       throw Error(
@@ -150,10 +193,14 @@ class GradientReducer::Impl {
   OptimizerOptions options_;
   std::weak_ptr<runtime::Runtime> runtime_;
   std::uint32_t plan_ = 0;
+  void* shared_ = nullptr;    ///< where the gradients were moved to
+  std::vector<void*> homes_;  ///< per slot: where it came from; null: it was not moved
 
   std::mutex mutex_;
-  std::vector<int> passes_;                             ///< per slot: announcements in this step
-  std::vector<std::shared_ptr<Operation>> operations_;  ///< per slot: in flight
+  std::vector<int> passes_;  ///< per slot: announcements in this step
+  std::vector<std::shared_ptr<Operation>>
+      operations_;               ///< per slot: in flight, or of the last step
+  std::vector<bool> submitted_;  ///< per slot: in flight
   bool synchronized_ = false;
   bool announced_ = false;  ///< the program calls ready(): what is not announced is missing
 };

@@ -15,6 +15,7 @@
 #include <ringleader/ops/distributed_sampler.h>
 #include <ringleader/ops/gradient_reducer.h>
 #include <ringleader/ops/handle.h>
+#include <ringleader/ops/memory.h>
 #include <ringleader/ops/process_set.h>
 #include <ringleader/ops/session.h>
 #include <ringleader/ops/slot.h>

@@ -29,6 +29,11 @@ struct Slot {
   std::string name;      ///< unique within the optimizer and equal on all ranks
   TensorView parameter;  ///< broadcast from the root when the optimizer is wrapped
   TensorView gradient;   ///< averaged in place; as many elements as the parameter
+
+  /// Optional: makes the optimizer keep this gradient at another address from now on; its elements
+  /// are already there. With it the wrapper moves all gradients into one piece of memory that the
+  /// ranks of a node share, where they are reduced without being copied; and back when it ends.
+  std::function<void(void*)> move_gradient = {};
 };
 
 /// An optimizer that is only a list of slots and a function.

@@ -58,7 +58,8 @@ class OneDnnNetwork : public Network {
   dnnl::engine engine_;
   dnnl::stream stream_;
   std::vector<std::vector<float>> values_;
-  std::vector<std::vector<float>> gradients_;
+  /// In memory that the ranks of a node share: they are averaged where they are.
+  std::vector<std::vector<float, ringleader::SharedAllocator<float>>> gradients_;
   std::vector<Parameter> parameters_;
   std::map<std::int64_t, Plan> plans_;  ///< by batch size
   Plan* current_ = nullptr;             ///< of the last forward()

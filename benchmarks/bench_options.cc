@@ -29,6 +29,22 @@ const std::map<std::string, ReduceOp>& reduce_ops() {
   return names;
 }
 
+const std::map<std::string, Op>& verbs() {
+  static const std::map<std::string, Op> names = {{"allreduce", Op::allreduce},
+                                                  {"allgather", Op::allgather},
+                                                  {"broadcast", Op::broadcast},
+                                                  {"reduce_scatter", Op::reduce_scatter},
+                                                  {"alltoall", Op::alltoall}};
+  return names;
+}
+
+const std::map<std::string, Placement>& placements() {
+  static const std::map<std::string, Placement> names = {{"arena", Placement::arena},
+                                                         {"inplace", Placement::inplace},
+                                                         {"outofplace", Placement::outofplace}};
+  return names;
+}
+
 [[noreturn]] void stop(bool is_reporter, int code, const std::string& text) {
   if (is_reporter) (code == 0 ? std::cout : std::cerr) << text;
   std::exit(code);
@@ -58,7 +74,9 @@ BenchOptions parse_options(int argc, char** argv, bool is_reporter) {
   std::string step = "1M";
   std::string dtype = "float";
   std::string op = "sum";
-  CLI::App app("Times allreduce, as nccl-tests' all_reduce_perf does", "allreduce_bench");
+  std::string verb = "allreduce";
+  std::vector<std::string> chosen;
+  CLI::App app("Times collectives, as nccl-tests does", "allreduce_bench");
   app.add_option("-b,--minbytes", minimum, "smallest size")->capture_default_str();
   app.add_option("-e,--maxbytes", maximum, "largest size")->capture_default_str();
   app.add_option("-f,--stepfactor", options.factor, "factor between sizes; 1: use -i")
@@ -80,9 +98,16 @@ BenchOptions parse_options(int argc, char** argv, bool is_reporter) {
   app.add_option("-c,--check", options.check, "count wrong elements")
       ->check(CLI::Range(0, 1))
       ->capture_default_str();
+  app.add_option("-m,--agg_iters", options.repeats, "runs per measured time; 0: by size")
+      ->check(CLI::Range(0, 1000000));
+  app.add_option("--verb", verb, "which collective")
+      ->check(CLI::IsMember(verbs()))
+      ->capture_default_str();
+  app.add_option("--placement", chosen, "where the tensors are; all of them if not given")
+      ->check(CLI::IsMember(placements()));
   app.add_option("--backend", options.backend, "backend to use; empty: the library's choice");
   app.add_option("--baseline", options.baseline, "what to compare with, interleaved")
-      ->check(CLI::IsMember({"none", "mpi"}))
+      ->check(CLI::IsMember({"none", "mpi", "mpi-best", "gloo"}))
       ->capture_default_str();
   app.add_option("--json", options.json, "file for the rows as JSON");
   try {
@@ -102,6 +127,9 @@ BenchOptions parse_options(int argc, char** argv, bool is_reporter) {
   options.step = std::max<std::int64_t>(1, bytes("-i", step));
   options.dtype = dtypes().at(dtype);
   options.op = reduce_ops().at(op);
+  options.verb = verbs().at(verb);
+  if (!chosen.empty()) options.placements.clear();
+  for (const std::string& name : chosen) options.placements.push_back(placements().at(name));
   return options;
 }
 

@@ -3,11 +3,14 @@
 // The command line of allreduce_bench: the flags of nccl-tests, and a few of our own.
 #pragma once
 
+#include "buffers.h"
+
 #include <ringleader/core/types.h>
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace ringleader::benchmarks {
 
@@ -21,6 +24,9 @@ struct BenchOptions {
   int warmup = 5;
   int iterations = 20;
   int check = 1;
+  int repeats = 0;  ///< runs per measured time; 0: by size
+  Op verb = Op::allreduce;
+  std::vector<Placement> placements = {Placement::outofplace, Placement::inplace, Placement::arena};
   std::string backend;
   std::string baseline = "none";
   std::string json;

@@ -15,7 +15,7 @@ import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
-HEADER = struct.Struct("<8sIIIIq512s")
+HEADER = struct.Struct("<8sIIIIq4q512s")
 RECORD = struct.Struct("<Qqqqqqq Ii BB30s64s".replace(" ", ""))
 OPERATIONS = ["allreduce", "broadcast", "allgather", "reduce_scatter", "alltoall"]
 CODES = ["ok", "invalid_argument", "not_initialized", "duplicate_name", "mismatch", "joined",
@@ -29,13 +29,17 @@ def text(raw):
 class Operation:
     """One operation of one rank."""
 
-    def __init__(self, rank, fields, use):
-        (self.sequence, self.submitted, self.decided, self.launched, self.completed, self.bytes,
+    def __init__(self, rank, fields, time_of):
+        (self.sequence, submitted, decided, launched, completed, self.bytes,
          self.step, self.process_set, self.line, self.op, self.code, file, name) = fields
+        self.submitted = time_of(submitted)
+        self.decided = time_of(decided)
+        self.launched = time_of(launched)
+        self.completed = time_of(completed)
         self.rank = rank
         self.name = text(name)
         self.file = text(file)
-        self.key = (self.process_set, self.name, use)
+        self.key = (self.process_set, self.name, 0)
 
     @property
     def state(self):
@@ -54,18 +58,25 @@ class Rank:
 
     def __init__(self, path):
         raw = path.read_bytes()
-        magic, self.rank, self.size, record_bytes, count, self.offset, reason = \
-            HEADER.unpack_from(raw)
-        if magic != b"RLFLIGH1" or record_bytes < RECORD.size:
+        magic, self.rank, self.size, record_bytes, count, offset, ticks0, ns0, ticks1, \
+            ns1, reason = HEADER.unpack_from(raw)
+        if magic != b"RLFLIGH2" or record_bytes < RECORD.size:
             sys.exit(f"{path}: not a flight recorder's file of this version")
         self.reason = text(reason)
+        rate = (ns1 - ns0) / max(ticks1 - ticks0, 1)
+
+        def time_of(ticks):
+            """Nanoseconds since 1970, 0 if it has not come to that."""
+            return round(offset + ns0 + (ticks - ticks0) * rate) if ticks else 0
+        # A rank that was ended while it wrote leaves a part.
+        count = min(count, (len(raw) - HEADER.size) // record_bytes)
         records = [RECORD.unpack_from(raw, HEADER.size + i * record_bytes) for i in range(count)]
         records = sorted(record for record in records if record[0] > 0)
         self.first = records[0][0] if records else 1
         self.operations = []
         uses = Counter()
         for record in records:
-            operation = Operation(self.rank, record, 0)
+            operation = Operation(self.rank, record, time_of)
             uses[operation.key[:2]] += 1
             self.operations.append(operation)
         # Counted from the end where old records are gone, so that ranks still match.
@@ -88,7 +99,7 @@ def divergence(ranks):
             by_key[operation.key][rank.rank] = operation
     open_keys = [key for key, found in by_key.items()
                  if any(not operation.completed or operation.code for operation in found.values())]
-    open_keys.sort(key=lambda key: min(o.submitted + ranks[0].offset for o in by_key[key].values()))
+    open_keys.sort(key=lambda key: min(o.submitted for o in by_key[key].values()))
     known = {rank.rank for rank in ranks}
     for key in open_keys:
         found = by_key[key]

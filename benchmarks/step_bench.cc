@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Times whole training steps with the gradient tensors of a known model:
+//
+//   $ mpirun -np 2 ./step_bench --model resnet50
+//   $ mpirun -np 2 ./step_bench --model resnet50 --compute-ms 60 --overlap --skew-us 500
+//
+// The gradients become ready from the last layer to the first, as in a backward pass, which takes
+// --compute-ms and is spread over the tensors by their size; with --overlap each is announced when
+// it is ready. In turn with ours, on the same buffers:
+//
+//   flat        one tensor of all the bytes, through the library
+//   mpi-each    the best of MPI, tensor by tensor, after the backward pass
+//   mpi-flat    the best of MPI, one contiguous tensor, after the backward pass
+//   limit       the same loads and stores with no synchronization, after no backward pass
+#include "gradient_lists.h"
+#include "interleave.h"
+#include "limit.h"
+#include "mpi_baseline.h"
+
+#include <ringleader/ringleader.h>
+
+#include <fmt/core.h>
+#include <mpi.h>
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace {
+
+using namespace ringleader;
+using namespace ringleader::benchmarks;
+using Clock = std::chrono::steady_clock;
+
+struct Options {
+  std::string model = "resnet50";
+  double compute_ms = 0;
+  bool overlap = false;
+  int skew_us = 0;
+  int warmup = 4;
+  int steps = 20;
+  bool baselines = true;
+  std::string json;
+};
+
+const std::map<std::string, std::vector<std::int64_t>>& models() {
+  static const std::map<std::string, std::vector<std::int64_t>> lists = {
+      {"resnet50", resnet50()}, {"vgg16", vgg16()}, {"bert-large", bert_large()}, {"gpt2", gpt2()}};
+  return lists;
+}
+
+/// Keeps this core busy.
+void spin(double us) {
+  const auto end = Clock::now() + std::chrono::duration<double, std::micro>(us);
+  while (Clock::now() < end) {
+  }
+}
+
+double cpu_seconds() {
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+/// The model's gradients, one after another in shared memory.
+class Model {
+ public:
+  explicit Model(const Options& options)
+      : options_(options),
+        counts_(models().at(options.model)),
+        total_(std::accumulate(counts_.begin(), counts_.end(), std::int64_t{0})),
+        memory_(static_cast<std::size_t>(total_)),
+        random_(static_cast<unsigned>(rank())) {
+    std::int64_t first = 0;
+    for (std::size_t i = 0; i < counts_.size(); ++i) {
+      const TensorView view(memory_.data() + first, {counts_[i]});
+      slots_.push_back({"gradient" + std::to_string(i), view, view, {}});
+      pieces_.push_back({view.data(), view.data(), counts_[i]});
+      first += counts_[i];
+    }
+  }
+
+  const std::vector<Slot>& slots() const { return slots_; }
+  const Pieces& pieces() const { return pieces_; }
+  Pieces flat() { return {{memory_.data(), memory_.data(), total_}}; }
+  TensorView view() { return TensorView(memory_.data(), {total_}); }
+  std::int64_t bytes() const { return total_ * static_cast<std::int64_t>(sizeof(float)); }
+
+  /// Calls ready(i) for each gradient when it would be.
+  template <typename Ready>
+  void backward(Ready ready) {
+    if (options_.skew_us > 0) {
+      spin(std::uniform_real_distribution<>(0, options_.skew_us)(random_));
+    }
+    for (std::size_t i = counts_.size(); i-- > 0;) {
+      const double share = static_cast<double>(counts_[i]) / static_cast<double>(total_);
+      if (options_.compute_ms > 0) spin(share * options_.compute_ms * 1e3);
+      ready(i);
+    }
+  }
+
+ private:
+  const Options& options_;
+  std::vector<std::int64_t> counts_;
+  std::int64_t total_;
+  std::vector<float, SharedAllocator<float>> memory_;
+  std::mt19937 random_;
+  std::vector<Slot> slots_;
+  Pieces pieces_;
+};
+
+/// What one step of ours needs, counted over some steps: all are exact but the processor time.
+nlohmann::ordered_json counts_of(const std::function<void()>& step) {
+  constexpr int kSteps = 5;
+  const Counters before = counters();
+  const double cpu_before = cpu_seconds();
+  for (int i = 0; i < kSteps; ++i) step();
+  const Counters after = counters();
+  return {{"control_messages", (after.control_messages - before.control_messages) / kSteps},
+          {"batches", (after.batches - before.batches) / kSteps},
+          {"tensors", (after.tensors - before.tensors) / kSteps},
+          {"cpu_ms", (cpu_seconds() - cpu_before) * 1e3 / kSteps}};
+}
+
+nlohmann::ordered_json run(const Options& options) {
+  Model model(options);
+  OptimizerOptions optimizer_options;
+  optimizer_options.broadcast_parameters = false;
+  optimizer_options.meaning = GradientMeaning::sum;
+  DistributedOptimizer optimizer(
+      model.slots(), [] {}, optimizer_options);
+  const auto nothing = [](std::size_t) {};
+  const auto step = [&] {
+    model.backward([&](std::size_t i) {
+      if (options.overlap) optimizer.ready(i);
+    });
+    optimizer.step();
+  };
+  std::vector<Contender> contenders = {{"ringleader", step}};
+  contenders.push_back({"flat", [&] {
+                          model.backward(nothing);
+                          allreduce("flat", model.view(), model.view(), ReduceOp::sum);
+                        }});
+  MpiBaseline best(true);
+  if (options.baselines) {
+    for (const bool flat : {false, true}) {
+      const auto reduce =
+          best.allreduce(flat ? model.flat() : model.pieces(), DType::f32, ReduceOp::sum);
+      contenders.push_back({(flat ? "mpi-flat: " : "mpi-each: ") + best.chosen(), [&, reduce] {
+                              model.backward(nothing);
+                              reduce();
+                            }});
+    }
+  }
+  if (const auto limit = speed_of_light(model.pieces(), DType::f32, ReduceOp::sum)) {
+    contenders.push_back({"limit", limit});
+  }
+  const auto times = interleave(contenders, {options.warmup, options.steps, 1});
+  nlohmann::ordered_json result = {{"model", options.model},     {"ranks", size()},
+                                   {"bytes", model.bytes()},     {"compute_ms", options.compute_ms},
+                                   {"overlap", options.overlap}, {"skew_us", options.skew_us}};
+  result.update(counts_of(step));
+  for (std::size_t i = 0; i < contenders.size(); ++i) {
+    const Ratio ratio = ratio_of(times[0], times[i]);
+    const double ms = quantile(times[i], 0.5) / 1e3;
+    result["times"].push_back({{"name", contenders[i].name},
+                               {"step_ms", ms},
+                               {"exposed_ms", std::max(0.0, ms - options.compute_ms)},
+                               {"over_ours", ratio.median},
+                               {"q25", ratio.q25},
+                               {"q75", ratio.q75}});
+  }
+  return result;
+}
+
+void print(const nlohmann::ordered_json& result) {
+  for (const auto& [key, value] : result.items()) {
+    if (key != "times") fmt::print("{:18} {}\n", key, value.dump());
+  }
+  fmt::print("{:32} {:>10} {:>11} {:>18}\n", "# in turn", "step (ms)", "exposed", "time over ours");
+  for (const auto& row : result["times"]) {
+    fmt::print("{:32} {:>10.2f} {:>11.2f} {:>6.2f} ({:.2f}-{:.2f})\n",
+               row["name"].get<std::string>(), row["step_ms"].get<double>(),
+               row["exposed_ms"].get<double>(), row["over_ours"].get<double>(),
+               row["q25"].get<double>(), row["q75"].get<double>());
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  CLI::App app("Times training steps with the gradients of a known model", "step_bench");
+  app.add_option("--model", options.model)->check(CLI::IsMember(models()))->capture_default_str();
+  app.add_option("--compute-ms", options.compute_ms, "length of the backward pass")
+      ->check(CLI::NonNegativeNumber);
+  app.add_flag("--overlap", options.overlap, "announce each gradient when it is ready");
+  app.add_option("--skew-us", options.skew_us, "each rank is late by up to so much, at random")
+      ->check(CLI::Range(0, 10'000'000));
+  app.add_option("-w,--warmup_iters", options.warmup)->check(CLI::Range(0, 1000));
+  app.add_option("-n,--iters", options.steps)->check(CLI::Range(1, 100'000));
+  app.add_flag("!--no-baselines", options.baselines, "only ours and the limit");
+  app.add_option("--json", options.json, "file for the result");
+  CLI11_PARSE(app, argc, argv);
+  MpiBaseline::prepare();
+  int provided = 0;
+  MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided);
+  {
+    const Session session;
+    const nlohmann::ordered_json result = run(options);
+    if (rank() == 0) {
+      print(result);
+      if (!options.json.empty()) std::ofstream(options.json) << result.dump(2) << "\n";
+    }
+  }
+  MPI_Finalize();
+  return 0;
+}

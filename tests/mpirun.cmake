@@ -29,3 +29,40 @@ function(ringleader_mpi_test)
     ENVIRONMENT "${RINGLEADER_TEST_ENVIRONMENT};${T_ENVIRONMENT}"
     TIMEOUT ${T_TIMEOUT} RUN_SERIAL ON)
 endfunction()
+
+# ringleader_netlab_test(NAME <ctest name> HOSTS <n> PER_HOST <n> COMMAND <program> [arguments]
+#                        [TIMEOUT <seconds>])
+#
+# Ranks in network namespaces, with links of 1 Gbit/s. Skipped where they cannot be made.
+function(ringleader_netlab_test)
+  cmake_parse_arguments(T "" "NAME;HOSTS;PER_HOST;TIMEOUT" "COMMAND" ${ARGN})
+  if(NOT mpiexec_version MATCHES "Open MPI|OpenRTE")
+    return()
+  endif()
+  add_test(NAME ${T_NAME} COMMAND ${PROJECT_SOURCE_DIR}/scripts/netlab.sh --hosts ${T_HOSTS}
+                                  --per-host ${T_PER_HOST} --rate 1gbit ${T_COMMAND})
+  set_tests_properties(${T_NAME} PROPERTIES ENVIRONMENT "${RINGLEADER_TEST_ENVIRONMENT}"
+                       TIMEOUT ${T_TIMEOUT} RUN_SERIAL ON SKIP_RETURN_CODE 77)
+endfunction()
+
+# ringleader_hosts_test(NAME <ctest name> HOSTS <n> PER_HOST <n> COMMAND <program> [arguments]
+#                       [TIMEOUT <seconds>])
+#
+# The same with ranks that believe they are on several hosts. Open MPI only.
+function(ringleader_hosts_test)
+  cmake_parse_arguments(T "" "NAME;HOSTS;PER_HOST;TIMEOUT" "COMMAND" ${ARGN})
+  if(NOT mpiexec_version MATCHES "Open MPI|OpenRTE")
+    return()
+  endif()
+  set(contexts)
+  foreach(host RANGE 1 ${T_HOSTS})
+    if(contexts)
+      list(APPEND contexts :)
+    endif()
+    list(APPEND contexts ${MPIEXEC_NUMPROC_FLAG} ${T_PER_HOST} -x RINGLEADER_HOST_ID=host${host}
+                         ${T_COMMAND})
+  endforeach()
+  add_test(NAME ${T_NAME} COMMAND ${MPIEXEC_EXECUTABLE} --oversubscribe ${contexts})
+  set_tests_properties(${T_NAME} PROPERTIES ENVIRONMENT "${RINGLEADER_TEST_ENVIRONMENT}"
+                       TIMEOUT ${T_TIMEOUT} RUN_SERIAL ON)
+endfunction()

@@ -2,12 +2,17 @@
 //
 // The conformance suite on a backend that needs MPI:
 //
-//   mpirun -np 3 mpi_conformance ring [large]
+//   mpirun -np 3 mpi_conformance ring [large|arena|stress]
+//
+// arena: with tensors in shared memory. stress: random batches instead.
 //
 // Prints the failures of each rank; exits with 1 if there are any.
+#include "arena_backend.h"
 #include "conformance.h"
+#include "shm_stress.h"
 
 #include <ringleader/core/config.h>
+#include <ringleader/ops/arena.h>
 #include <ringleader/ops/env.h>
 #include <ringleader/ops/world.h>
 
@@ -18,17 +23,25 @@ using namespace ringleader;
 
 namespace {
 
-int run(World& world, const std::string& name, bool large) {
+int run(World& world, const std::string& name, const std::string& mode) {
   const Status status = prefer_backend(world.backends, name);
   if (!status.ok()) {
     std::fprintf(stderr, "%s\n", status.message().c_str());
     return 2;
   }
+  const bool large = mode == "large";
   test::Watchdog watchdog(std::chrono::seconds(large ? 120 : 60));
   auto group = std::make_shared<Group>();
   for (int i = 0; i < world.topology.size; ++i) group->ranks.push_back(i);
   group->rank = world.topology.rank;
-  test::Conformance suite(*world.backends.front(), group, watchdog);
+  Backend& backend = *world.backends.front();
+  if (mode == "stress") {
+    const auto wrong = test::stress(backend, *process_arena(0), group, 200, watchdog);
+    for (const std::string& text : wrong) std::printf("%s\n", text.c_str());
+    return wrong.empty() ? 0 : 1;
+  }
+  test::ArenaBackend arena(backend, *process_arena(0));
+  test::Conformance suite(mode == "arena" ? arena : backend, group, watchdog);
   if (large) {
     suite.run_large();
   } else {
@@ -52,5 +65,5 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "%s\n", world.status().message().c_str());
     return 2;
   }
-  return run(*world, argv[1], argc > 2 && std::string(argv[2]) == "large");
+  return run(*world, argv[1], argc > 2 ? argv[2] : "");
 }

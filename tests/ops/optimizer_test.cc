@@ -191,3 +191,36 @@ TEST_CASE("ranks that run out of data join while the others go on") {
   }
   CHECK(std::abs(sgd.values[0][0] - (expected - 1.f)) < 1e-5f);
 }
+
+TEST_CASE("gradients that may be moved are reduced in shared memory, and come back") {
+  std::vector<float> weight = {1.f, 2.f, 3.f};
+  std::vector<float> home = {0.f, 5.f, 0.f};
+  float* gradient = home.data();
+  Slot slot{"weight", TensorView(weight), TensorView(home)};
+  slot.move_gradient = [&](void* to) { gradient = static_cast<float*>(to); };
+  {
+    DistributedOptimizer optimizer(std::vector<Slot>{slot}, [&] { weight[1] -= gradient[1]; });
+    CHECK(gradient != home.data());
+    CHECK(gradient[1] == 5.f);  // what was there moved with it
+    for (int i = 0; i < 3; ++i) {
+      gradient[1] = static_cast<float>(rank());
+      optimizer.step();
+    }
+    CHECK(weight[1] == 2.f - 3 * mean_of_ranks());
+  }
+  CHECK(gradient == home.data());
+  CHECK(home[1] == mean_of_ranks());
+}
+
+TEST_CASE("shared memory is memory") {
+  std::vector<double, SharedAllocator<double>> values(1000, 1.5);
+  values.resize(100'000, 2.5);
+  CHECK(values[999] == 1.5);
+  CHECK(values[99'999] == 2.5);
+  void* const none = allocate(0);
+  CHECK(none != nullptr);
+  ringleader::free(none);
+  ringleader::free(nullptr);
+  allreduce("shared", values, values, ReduceOp::sum);
+  CHECK(values[0] == 1.5 * size());
+}

@@ -10,7 +10,9 @@ import harness
 
 BENCH = harness.BUILD / "benchmarks" / "allreduce_bench"
 KEYS = set("op backend placement ranks dtype redop bytes count time_us_p50 time_us_p99 algbw_gbps "
-           "busbw_gbps wrong baseline baseline_time_us_p50 vs_baseline".split())
+           "busbw_gbps wrong baseline baseline_time_us_p50 vs_baseline vs_baseline_q25 "
+           "vs_baseline_q75".split())
+LIMIT = {"limit_us_p50", "of_limit"}
 
 
 @unittest.skipUnless(harness.MPIRUN and BENCH.exists(), "allreduce_bench was not built")
@@ -27,10 +29,11 @@ class Bench(unittest.TestCase):
         rows = self.rows("-d", "float32", "-o", "sum", "-c", "1", "--backend", "ring",
                          "--baseline", "mpi")
         self.assertEqual([row["bytes"] for row in rows],
-                         [8 << (3 * i) for i in range(6) for _ in range(2)])
-        self.assertEqual({row["placement"] for row in rows}, {"inplace", "outofplace"})
+                         [8 << (3 * i) for i in range(6) for _ in range(3)])
+        self.assertEqual({row["placement"] for row in rows}, {"arena", "inplace", "outofplace"})
         for row in rows:
-            self.assertEqual(set(row), KEYS)
+            in_arena = row["placement"] == "arena"
+            self.assertEqual(set(row), KEYS | LIMIT if in_arena else KEYS)
             self.assertEqual((row["wrong"], row["count"] * 4), (0, row["bytes"]))
             self.assertGreater(row["vs_baseline"], 0)
 

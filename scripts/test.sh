@@ -18,4 +18,5 @@ cmake --build "$root/build/$preset"
 if [ "$(id -u)" -eq 0 ]; then
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
-exec ctest --test-dir "$root/build/$preset" --output-on-failure "$@"
+# Tests that start ranks run alone, whatever --parallel says.
+exec ctest --test-dir "$root/build/$preset" --output-on-failure --parallel 2 "$@"

@@ -50,7 +50,7 @@ Status Node::submit(Token token, std::shared_ptr<const Request> request) {
 
 Status Node::check(const Request& request) const {
   const auto what = [&request] { return describe(request); };
-  if (stopped_) return Status(stopped_->code(), what() + ": " + stopped_->message());
+  if (stopped_) return *stopped_;  // the words of those that it caught in flight
   if (leaving_) return Status(Code::shutdown, what() + ": this rank has shut down");
   const ProcessSetInfo* set = catalog_.process_set(request.process_set);
   if (set == nullptr) return Status(Code::invalid_argument, what() + ": no such process set");

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the fuzz targets with clang and runs each for a minute, starting from the kept corpus. Skipped
+"""Builds the fuzz targets with clang and runs them for a minute, starting from the kept corpus. Skipped
 where clang or its fuzzer is missing, or where the build is one of the sanitizers' already.
 
   tests/fuzz/fuzz_test.py --grow SECONDS     # runs longer and keeps what covers something new
@@ -70,23 +70,27 @@ def corpus(target):
     return harness.SOURCE / "tests/fuzz/corpus" / target
 
 
+def fuzz(target, program, found):
+    found.mkdir()
+    return subprocess.Popen(
+        [program, f"-max_total_time={SECONDS}", "-max_len=4096", "-timeout=20",
+         "-rss_limit_mb=2048", f"-artifact_prefix={harness.BUILD}/fuzz/", found, corpus(target)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
 @unittest.skipUnless(has_fuzzer(), "clang++ with -fsanitize=fuzzer not found")
 class Fuzz(unittest.TestCase):
-    def fuzz(self, target):
-        program = build(target)
+    def test_all_targets_at_once(self):
+        programs = {target: build(target) for target in TARGETS}
         with tempfile.TemporaryDirectory() as found:
-            run = subprocess.run(
-                [program, f"-max_total_time={SECONDS}", "-max_len=4096", "-timeout=20",
-                 "-rss_limit_mb=2048", f"-artifact_prefix={harness.BUILD}/fuzz/", found,
-                 corpus(target)], capture_output=True, text=True, check=False)
-        self.assertEqual(run.returncode, 0, run.stderr[-4000:])
-        self.assertIn("Done", run.stderr)
-
-    def test_decoder(self):
-        self.fuzz("decoder")
-
-    def test_scenario(self):
-        self.fuzz("scenario")
+            running = {target: fuzz(target, program, Path(found) / target)
+                       for target, program in programs.items()}
+            outcomes = {target: (process.communicate()[1], process.returncode)
+                        for target, process in running.items()}
+        for target, (report, exit_code) in outcomes.items():
+            with self.subTest(target):
+                self.assertEqual(exit_code, 0, report[-4000:])
+                self.assertIn("Done", report)
 
 
 def grow(seconds):

@@ -15,7 +15,8 @@ BUILD_SECONDS_MAX = 900
 def build_hello(folder, options):
     """Builds hello_allreduce alone and returns the program."""
     harness.checked(["cmake", "-S", harness.SOURCE, "-B", folder, "-G", "Ninja",
-                     f"-DCMAKE_CXX_COMPILER={harness.COMPILER}", "-DCMAKE_BUILD_TYPE=None", "-DCMAKE_CXX_FLAGS=-O0",
+                     f"-DCMAKE_CXX_COMPILER={harness.COMPILER}", "-DCMAKE_BUILD_TYPE=None",
+                     "-DCMAKE_CXX_FLAGS=-O0",
                      "-DRINGLEADER_BUILD_TESTS=OFF", "-DRINGLEADER_BUILD_BENCHMARKS=OFF", *options],
                     timeout_s=120)
     harness.checked(["cmake", "--build", folder, "--target", "hello_allreduce"],

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# ringleader_python_test(NAME SCRIPT <file> TIMEOUT <seconds> [ARGUMENTS ...])
+# ringleader_python_test(NAME SCRIPT <file> TIMEOUT <seconds> [BESIDE_OTHERS] [ARGUMENTS ...])
 #
 # A test written in Python, with the build's facts in its environment (see harness.py). It is skipped
-# visibly when the script ends with 77. It runs alone, because it starts ranks or builds.
+# visibly when the script ends with 77. It runs alone, because it starts ranks, unless it says that
+# it may run beside others.
 find_program(RINGLEADER_PYTHON python3 HINTS /usr/bin)
 mark_as_advanced(RINGLEADER_PYTHON)
 
 function(ringleader_python_test name)
-  cmake_parse_arguments(T "" "SCRIPT;TIMEOUT" "ARGUMENTS" ${ARGN})
+  cmake_parse_arguments(T "BESIDE_OTHERS" "SCRIPT;TIMEOUT" "ARGUMENTS" ${ARGN})
   add_test(NAME ${name}
            COMMAND ${RINGLEADER_PYTHON} -B ${CMAKE_CURRENT_SOURCE_DIR}/${T_SCRIPT} ${T_ARGUMENTS})
   set(environment
@@ -24,5 +25,8 @@ function(ringleader_python_test name)
                             "RINGLEADER_MPI_COMPILER=${MPI_CXX_COMPILER}")
   endif()
   set_tests_properties(${name} PROPERTIES ENVIRONMENT "${environment}" TIMEOUT ${T_TIMEOUT}
-                       SKIP_RETURN_CODE 77 RUN_SERIAL ON)
+                       SKIP_RETURN_CODE 77)
+  if(NOT T_BESIDE_OTHERS)
+    set_tests_properties(${name} PROPERTIES RUN_SERIAL ON)
+  endif()
 endfunction()

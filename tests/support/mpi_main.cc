@@ -2,15 +2,13 @@
 //
 // The main function of tests that run under mpirun: every rank runs the same cases in the same
 // order inside one session. Only rank 0 reports; the others report what fails on them.
-#if RINGLEADER_CATCH2_MAJOR < 3
-#define CATCH_CONFIG_RUNNER
-#endif
-#include "catch.h"
+#include "catch_runner.h"
 #include "watchdog.h"
 
 #include <ringleader/ringleader.h>
 
 #include <cstdio>
+#include <iostream>
 #include <sstream>
 
 int main(int argc, char** argv) {
@@ -19,7 +17,7 @@ int main(int argc, char** argv) {
   const ringleader::Session session;
   std::ostringstream report;
   std::streambuf* const screen = std::cout.rdbuf(report.rdbuf());
-  const int result = Catch::Session().run(argc, argv);
+  const int result = ringleader::test::run_cases(argc, argv);
   std::cout.rdbuf(screen);
   if (result != 0 || ringleader::rank() == 0) {
     std::printf("--- rank %d ---\n%s", ringleader::rank(), report.str().c_str());

@@ -29,8 +29,13 @@ struct Config {
   /// Sum in rank order whatever the fusion and chunking, so that the same steps give the same bits.
   bool deterministic = true;
 
-  /// Bytes of one piece in flight in the ring.
-  std::int64_t segment_bytes = 256 << 10;
+  /// Rows about which algorithm reduces between hosts, which come before the built-in ones; see
+  /// collectives/selection/algorithm_table.h.
+  std::string algorithms;
+
+  /// Bytes of one message between hosts, of which each rank has a few in flight to each other one.
+  /// 0: the best of a few sizes, measured when the session begins.
+  std::int64_t segment_bytes = 0;
 
   /// A background thread makes progress between calls. Switched off when MPI was initialized
   /// without thread support; then only waiting makes progress.

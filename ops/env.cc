@@ -5,7 +5,10 @@
 
 #include <charconv>
 #include <cstdlib>
+#include <fstream>
 #include <optional>
+#include <sstream>
+#include <string>
 #include <string_view>
 
 namespace ringleader {
@@ -58,6 +61,17 @@ Status read_seconds(const char* variable, double& out) {
   return Status();
 }
 
+/// Adds the text of the file that the variable names to `out`.
+Status read_file(const char* variable, std::string& out) {
+  const auto path = read(variable);
+  if (!path) return Status();
+  std::ifstream file{std::string(*path)};
+  std::ostringstream text;
+  if (!(text << file.rdbuf())) return unusable(variable, *path, "a file that can be read");
+  out += "\n" + text.str();
+  return Status();
+}
+
 Status read_bool(const char* variable, bool& out) {
   const auto value = read(variable);
   if (!value) return Status();
@@ -85,11 +99,13 @@ Result<Config> config_from_environment(Config config) {
   if (const auto backend = read("RINGLEADER_BACKEND")) config.backend = *backend;
   if (const auto folder = read("RINGLEADER_FLIGHT_DIR")) config.flight_dir = *folder;
   if (const auto host = read("RINGLEADER_HOST_ID")) config.host_id = *host;
+  if (const auto rows = read("RINGLEADER_ALGORITHMS")) config.algorithms = *rows;
   const Status statuses[] = {
+      read_file("RINGLEADER_ALGORITHMS_FILE", config.algorithms),
       read_integer("RINGLEADER_FUSION_BYTES", 0, std::int64_t{1} << 40, config.fusion_bytes_max),
       read_integer("RINGLEADER_TREE_RADIX", 1, 32, config.tree_radix),
       read_integer("RINGLEADER_NAMES_MAX", 0, 1 << 24, config.names_max),
-      read_integer("RINGLEADER_SEGMENT_BYTES", 64, 1 << 30, config.segment_bytes),
+      read_integer("RINGLEADER_SEGMENT_BYTES", 0, 1 << 30, config.segment_bytes),
       read_integer("RINGLEADER_ARENA_BYTES", 1 << 20, std::int64_t{1} << 46, config.arena_bytes),
       read_bool("RINGLEADER_DETERMINISTIC", config.deterministic),
       read_bool("RINGLEADER_BACKGROUND_THREAD", config.background_thread),

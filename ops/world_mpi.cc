@@ -5,14 +5,17 @@
 
 #include <ringleader/collectives/hierarchical/hierarchical_backend.h>
 #include <ringleader/collectives/mpi/mpi_backend.h>
+#include <ringleader/collectives/mpi_transport/gather.h>
 #include <ringleader/collectives/mpi_transport/mpi_control_plane.h>
 #include <ringleader/collectives/mpi_transport/mpi_world.h>
 #include <ringleader/collectives/ring/ring_backend.h>
-
-#include <ringleader/collectives/mpi_transport/gather.h>
+#include <ringleader/collectives/selection/algorithm_table.h>
 #include <ringleader/collectives/shm/shm_backend.h>
+#include <ringleader/ops/agreement.h>
 #include <ringleader/ops/arena.h>
 
+#include <algorithm>
+#include <set>
 #include <utility>
 
 namespace ringleader {
@@ -39,6 +42,28 @@ Result<std::shared_ptr<shm::Node>> open_node(const MpiWorld& mpi_world,
   return shm::Node::open(process_arena(config.arena_bytes), world, mpi_world.nodes(), gather);
 }
 
+Status check_agreement(const MpiWorld& mpi_world, const Config& config) {
+  const auto all = mpi_transport::gather(mpi_world.comm(), common_settings(config));
+  return all.ok() ? compare_settings(*all) : all.status();
+}
+
+/// How messages between hosts are used.
+Result<ring::RingOptions> ring_options(const MpiWorld& mpi_world, const std::vector<int>& nodes,
+                                       const Config& config) {
+  auto algorithms = selection::AlgorithmTable::with(config.algorithms);
+  if (!algorithms.ok()) return algorithms.status();
+  ring::RingOptions options{*algorithms, nodes, config.deterministic};
+  const bool leaves_node = std::set<int>(nodes.begin(), nodes.end()).size() > 1;
+  if (config.segment_bytes > 0) {
+    options.segment_bytes = config.segment_bytes;
+  } else if (leaves_node) {
+    const auto measured = ring::calibrate_segment_bytes(mpi_world.comm());
+    if (!measured.ok()) return measured.status();
+    options.segment_bytes = *measured;
+  }
+  return options;
+}
+
 }  // namespace
 
 Result<World> open_world(const void* mpi_communicator, const Config& config) {
@@ -46,11 +71,14 @@ Result<World> open_world(const void* mpi_communicator, const Config& config) {
   Result<MpiWorld> opened = MpiWorld::open(mpi_communicator, config.host_id);
   if (!opened.ok()) return opened.status();
   auto mpi_world = std::make_shared<MpiWorld>(std::move(*opened));
+  if (Status status = check_agreement(*mpi_world, config); !status.ok()) return status;
   Result<Communicator> control = mpi_world->duplicate();
   if (!control.ok()) return control.status();
   auto communicators = std::make_shared<ChannelCommunicators>(mpi_world->comm());
   Result<std::shared_ptr<shm::Node>> node = open_node(*mpi_world, communicators, config);
   if (!node.ok()) return node.status();
+  auto ring_chosen = ring_options(*mpi_world, (*node)->nodes(), config);
+  if (!ring_chosen.ok()) return ring_chosen.status();
 
   World world;
   world.topology = mpi_world->topology();
@@ -58,9 +86,9 @@ Result<World> open_world(const void* mpi_communicator, const Config& config) {
   world.control_plane = std::make_unique<MpiControlPlane>(std::move(*control));
   world.backends.push_back(shm::make_shm_backend(*node));
   world.backends.push_back(hierarchical::make_hierarchical_backend(
-      shm::make_shm_backend(*node), ring::make_ring_backend(communicators, config),
-      (*node)->nodes()));
-  world.backends.push_back(ring::make_ring_backend(communicators, config));
+      shm::make_shm_backend(*node), ring::make_ring_backend(communicators, *ring_chosen),
+      {ring_chosen->algorithms, (*node)->nodes(), config.deterministic}));
+  world.backends.push_back(ring::make_ring_backend(communicators, *ring_chosen));
   world.backends.push_back(mpi::make_mpi_backend(communicators));
   world.mark_broken = [] { MpiWorld::mark_broken(); };
   world.keep_alive = std::move(mpi_world);

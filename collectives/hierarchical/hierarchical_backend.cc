@@ -42,21 +42,21 @@ std::byte* memory_of(Running& running) {
 class HierarchicalBackend : public Backend {
  public:
   HierarchicalBackend(std::unique_ptr<Backend> inside, std::unique_ptr<Backend> between,
-                      std::vector<int> nodes)
-      : inside_(std::move(inside)), between_(std::move(between)), nodes_(std::move(nodes)) {}
+                      HierarchicalOptions options)
+      : inside_(std::move(inside)), between_(std::move(between)), options_(std::move(options)) {}
 
   std::string_view name() const override { return "hierarchical"; }
 
   bool supports(const Batch& batch) const override {
     // Between the phases values are of the element type, so what must be rounded once is left out.
     return batch.op == Op::allreduce && batch.device == Device::host &&
-           is_hierarchical(*batch.group, nodes_) &&
+           is_hierarchical(*batch.group, options_.nodes) && chosen(batch) &&
            kernels::wide_type(kernels::spec_of(batch)) == batch.dtype;
   }
 
   Status open_channel(const std::shared_ptr<const Group>& group) override {
     Lane& lane = lanes_[group->channel];
-    lane.groups = groups_of(*group, nodes_);
+    lane.groups = groups_of(*group, options_.nodes);
     if (Status status = inside_->open_channel(lane.groups.scatter); !status.ok()) return status;
     if (Status status = inside_->open_channel(lane.groups.gather); !status.ok()) return status;
     return between_->open_channel(lane.groups.between);
@@ -97,6 +97,12 @@ class HierarchicalBackend : public Backend {
   }
 
  private:
+  bool chosen(const Batch& batch) const {
+    const std::int64_t bytes = batch.count() * static_cast<std::int64_t>(size_of(batch.dtype));
+    return options_.algorithms.hierarchical({selection::hosts_of(*batch.group, options_.nodes),
+                                             batch.group->size(), bytes, options_.deterministic});
+  }
+
   Backend& backend_of(int phase) { return phase == 1 ? *between_ : *inside_; }
 
   /// Plans the phases: each rank's block of the whole is reduced inside, then between, then shared.
@@ -178,7 +184,7 @@ class HierarchicalBackend : public Backend {
 
   std::unique_ptr<Backend> inside_;
   std::unique_ptr<Backend> between_;
-  std::vector<int> nodes_;
+  HierarchicalOptions options_;
   std::map<std::uint32_t, Lane> lanes_;
   Window<std::shared_ptr<Running>> running_;  ///< by ticket
   std::uint64_t phases_ended_ = 0;
@@ -188,9 +194,9 @@ class HierarchicalBackend : public Backend {
 
 std::unique_ptr<Backend> make_hierarchical_backend(std::unique_ptr<Backend> inside,
                                                    std::unique_ptr<Backend> between,
-                                                   std::vector<int> nodes) {
+                                                   HierarchicalOptions options) {
   return std::make_unique<HierarchicalBackend>(std::move(inside), std::move(between),
-                                               std::move(nodes));
+                                               std::move(options));
 }
 
 }  // namespace ringleader::hierarchical

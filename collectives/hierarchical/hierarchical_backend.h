@@ -14,6 +14,7 @@
 // X. Yuan give the cost of the ring inside it.
 #pragma once
 
+#include <ringleader/collectives/selection/algorithm_table.h>
 #include <ringleader/core/runtime/backend.h>
 
 #include <memory>
@@ -22,8 +23,15 @@
 namespace ringleader::hierarchical {
 
 /// `nodes`: for each world rank a number of its node; negative: its ranks have no `inside`.
+/// Equal on all ranks.
+struct HierarchicalOptions {
+  selection::AlgorithmTable algorithms;  ///< say for which batches
+  std::vector<int> nodes;                ///< for each world rank a number of its host
+  bool deterministic = true;             ///< the same order of summation for all sizes
+};
+
 std::unique_ptr<Backend> make_hierarchical_backend(std::unique_ptr<Backend> inside,
                                                    std::unique_ptr<Backend> between,
-                                                   std::vector<int> nodes);
+                                                   HierarchicalOptions options);
 
 }  // namespace ringleader::hierarchical

@@ -48,8 +48,12 @@ class Algorithm {
   virtual std::int64_t progress() const = 0;
 };
 
+/// Allreduce; the first two sum in rank order.
+std::unique_ptr<Algorithm> make_everybody(const Context& context);
+std::unique_ptr<Algorithm> make_share_exchange(const Context& context);  ///< also reduce_scatter
 std::unique_ptr<Algorithm> make_ring_allreduce(const Context& context);
-std::unique_ptr<Algorithm> make_share_exchange(const Context& context);
+std::unique_ptr<Algorithm> make_halving_doubling(const Context& context);
+
 std::unique_ptr<Algorithm> make_block_exchange(const Context& context);
 std::unique_ptr<Algorithm> make_tree_broadcast(const Context& context);
 

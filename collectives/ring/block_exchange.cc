@@ -22,8 +22,9 @@ class BlockExchange : public Algorithm {
  public:
   explicit BlockExchange(const Context& context) : context_(context) {
     const Batch& batch = *context_.batch;
-    for (int peer = 0; peer < context_.size(); ++peer) {
-      if (peer == context_.rank()) continue;
+    // Each begins with its successor, so that not all send to one.
+    for (int step = 1; step < context_.size(); ++step) {
+      const int peer = (context_.rank() + step) % context_.size();
       const auto [send_begin, send_count] = block_sent(peer);
       const auto [receive_begin, receive_count] = block_received(peer);
       lanes_.push_back(
@@ -49,11 +50,7 @@ class BlockExchange : public Algorithm {
     return Status();
   }
 
-  std::int64_t progress() const override {
-    std::int64_t total = 0;
-    for (const Lane& lane : lanes_) total += lane.progress();
-    return total;
-  }
+  std::int64_t progress() const override { return progress_of(lanes_); }
 
  private:
   using Block = std::pair<std::int64_t, std::int64_t>;  ///< first element, count

@@ -16,6 +16,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <utility>
+#include <vector>
 
 namespace ringleader::ring {
 
@@ -66,5 +68,11 @@ class Lane {
   std::int64_t completed_ = 0;
   std::array<MPI_Request, kWindow> in_flight_;  ///< segment i at i % kWindow
 };
+
+inline std::int64_t progress_of(const std::vector<Lane>& lanes) {
+  std::int64_t total = 0;
+  for (const Lane& lane : lanes) total += lane.progress();
+  return total;
+}
 
 }  // namespace ringleader::ring

@@ -19,26 +19,16 @@ constexpr std::uint64_t kBatchesInFlightMax = 32768 / kTagsPerBatch;
 /// A message's length is an int; segments stay well below.
 constexpr std::int64_t kSegmentBytesMax = 1 << 30;
 
-/// Which algorithm reduces a batch; a function of facts that are equal on all ranks.
-bool sums_in_rank_order(const Batch& batch, bool deterministic) {
-  // Partial sums in the element type would round 16-bit floats at every hop and overflow in
-  // averages of integers.
-  return deterministic || kernels::wide_type(kernels::spec_of(batch)) != batch.dtype;
-}
-
-std::unique_ptr<Algorithm> make_algorithm(const Context& context, bool deterministic) {
-  switch (context.batch->op) {
-    case Op::broadcast:
-      return make_tree_broadcast(context);
-    case Op::allgather:
-    case Op::alltoall:
-      return make_block_exchange(context);
-    case Op::reduce_scatter:
-      return make_share_exchange(context);
+std::unique_ptr<Algorithm> make_allreduce(const Context& context, selection::Algorithm algorithm) {
+  switch (algorithm) {
+    case selection::Algorithm::everybody:
+      return make_everybody(context);
+    case selection::Algorithm::halving_doubling:
+      return make_halving_doubling(context);
+    case selection::Algorithm::ring:
+      return make_ring_allreduce(context);
     default:
-      return context.size() == 1 || sums_in_rank_order(*context.batch, deterministic)
-                 ? make_share_exchange(context)
-                 : make_ring_allreduce(context);
+      return make_share_exchange(context);
   }
 }
 
@@ -51,10 +41,10 @@ struct Running {
 class RingBackend : public Backend {
  public:
   RingBackend(std::shared_ptr<mpi_transport::ChannelCommunicators> communicators,
-              const Config& config)
-      : communicators_(std::move(communicators)),
-        deterministic_(config.deterministic),
-        segment_bytes_(std::clamp<std::int64_t>(config.segment_bytes, 1, kSegmentBytesMax)) {}
+              RingOptions options)
+      : communicators_(std::move(communicators)), options_(std::move(options)) {
+    options_.segment_bytes = std::clamp<std::int64_t>(options_.segment_bytes, 1, kSegmentBytesMax);
+  }
 
   std::string_view name() const override { return "ring"; }
 
@@ -74,7 +64,7 @@ class RingBackend : public Backend {
     context.batch = &batch;
     context.comm = *comm;
     context.tag = static_cast<int>(batch.sequence % kBatchesInFlightMax) * kTagsPerBatch;
-    context.segment_bytes = segment_bytes_;
+    context.segment_bytes = options_.segment_bytes;
     if (batch.tensors.size() == 1) {
       context.input = static_cast<const std::byte*>(batch.tensors[0].input);
       context.output = static_cast<std::byte*>(batch.tensors[0].output);
@@ -84,7 +74,7 @@ class RingBackend : public Backend {
       kernels::pack(batch, 0, batch.count(), running.staging.get());
       context.input = context.output = running.staging.get();
     }
-    running.algorithm = make_algorithm(context, deterministic_);
+    running.algorithm = make_algorithm(context);
     return ticket;
   }
 
@@ -107,9 +97,38 @@ class RingBackend : public Backend {
   void close_channel(std::uint32_t channel) override { communicators_->close(channel); }
 
  private:
+  std::unique_ptr<Algorithm> make_algorithm(const Context& context) const {
+    switch (context.batch->op) {
+      case Op::broadcast:
+        return make_tree_broadcast(context);
+      case Op::allgather:
+      case Op::alltoall:
+        return make_block_exchange(context);
+      case Op::reduce_scatter:
+        return make_share_exchange(context);
+      default:
+        return make_allreduce(context, algorithm_for(*context.batch));
+    }
+  }
+
+  /// A function of facts that are equal on all ranks.
+  selection::Algorithm algorithm_for(const Batch& batch) const {
+    if (batch.group->size() == 1) return selection::Algorithm::exchange;
+    const std::int64_t bytes = batch.count() * static_cast<std::int64_t>(size_of(batch.dtype));
+    // Partial sums in the element type would round 16-bit floats at every hop and overflow in
+    // averages of integers.
+    const bool rank_order =
+        options_.deterministic || kernels::wide_type(kernels::spec_of(batch)) != batch.dtype;
+    const auto algorithm =
+        options_.algorithms.flat({selection::hosts_of(*batch.group, options_.nodes),
+                                  batch.group->size(), bytes, rank_order});
+    const bool one_message =
+        algorithm == selection::Algorithm::everybody && bytes > kSegmentBytesMax;
+    return one_message ? selection::Algorithm::exchange : algorithm;
+  }
+
   std::shared_ptr<mpi_transport::ChannelCommunicators> communicators_;
-  bool deterministic_;
-  std::int64_t segment_bytes_;
+  RingOptions options_;
   std::map<Ticket, Running> running_;
   Ticket next_ticket_ = 1;
   std::uint64_t work_done_ = 0;
@@ -118,8 +137,8 @@ class RingBackend : public Backend {
 }  // namespace
 
 std::unique_ptr<Backend> make_ring_backend(
-    std::shared_ptr<mpi_transport::ChannelCommunicators> communicators, const Config& config) {
-  return std::make_unique<RingBackend>(std::move(communicators), config);
+    std::shared_ptr<mpi_transport::ChannelCommunicators> communicators, RingOptions options) {
+  return std::make_unique<RingBackend>(std::move(communicators), std::move(options));
 }
 
 }  // namespace ringleader::ring

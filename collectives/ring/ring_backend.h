@@ -5,14 +5,28 @@
 #pragma once
 
 #include <ringleader/collectives/mpi_transport/communicator.h>
-#include <ringleader/core/config.h>
+#include <ringleader/collectives/selection/algorithm_table.h>
 #include <ringleader/core/runtime/backend.h>
 
+#include <cstdint>
 #include <memory>
+#include <vector>
 
 namespace ringleader::ring {
 
+/// Equal on all ranks.
+struct RingOptions {
+  selection::AlgorithmTable algorithms;
+  std::vector<int> nodes;     ///< for each world rank a number of its host
+  bool deterministic = true;  ///< sum in rank order
+  std::int64_t segment_bytes = 60 << 10;
+};
+
 std::unique_ptr<Backend> make_ring_backend(
-    std::shared_ptr<mpi_transport::ChannelCommunicators> communicators, const Config& config);
+    std::shared_ptr<mpi_transport::ChannelCommunicators> communicators, RingOptions options);
+
+/// The segment size, of a few, with which the ranks of `comm` exchange some megabytes fastest.
+/// Collective; blocks for at most some tenths of a second.
+Result<std::int64_t> calibrate_segment_bytes(MPI_Comm comm);
 
 }  // namespace ringleader::ring

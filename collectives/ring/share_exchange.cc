@@ -12,7 +12,7 @@
 // reduce-scatter and all-gather by direct exchange of E. Chan et al., "Collective communication:
 // theory, practice, and experience", 2007.
 //
-// Two variants use the same code: reduce_scatter stops after the reduction, and a small allreduce
+// Two variants use the same code: reduce_scatter stops after the reduction, and make_everybody()
 // lets every rank own everything, which needs one message per pair instead of two.
 #include <ringleader/collectives/ring/algorithm.h>
 
@@ -30,10 +30,6 @@ namespace {
 
 constexpr std::int64_t kAll = std::numeric_limits<std::int64_t>::max();
 
-/// Up to this many bytes, and this many ranks, sending everything to everybody beats two steps.
-constexpr std::int64_t kSmallBytes = 4096;
-constexpr int kSmallRanks = 16;
-
 /// Elements [begin, end) of the input.
 struct Share {
   std::int64_t begin = 0;
@@ -43,19 +39,21 @@ struct Share {
 class ShareExchange : public Algorithm {
  public:
   ShareExchange(const Context& context, std::vector<Share> shares, bool gather,
-                std::byte* own_output)
+                std::byte* own_output, std::int64_t segment_max)
       : context_(context),
         spec_(kernels::spec_of(*context.batch)),
         shares_(std::move(shares)),
         own_output_(own_output),
-        segment_(std::clamp<std::int64_t>(longest_share(), 1, context.segment())),
+        segment_(
+            std::clamp<std::int64_t>(longest_share(), 1, std::max<std::int64_t>(1, segment_max))),
+        slots_(std::min(kWindow, (longest_share() + segment_ - 1) / segment_)),
         slot_bytes_(segment_ * context.element_bytes()),
         scratch_(std::make_unique_for_overwrite<std::byte[]>(
-            static_cast<std::size_t>(kWindow * context.size() * slot_bytes_))) {
+            static_cast<std::size_t>(slots_ * context.size() * slot_bytes_))) {
     peers_.reserve(static_cast<std::size_t>(context_.size() - 1));
-    for (int peer = 0; peer < context_.size(); ++peer) {
-      if (peer == context_.rank()) continue;
-      peers_.push_back(make_peer(peer, gather));
+    // Each begins with its successor, so that not all send to one.
+    for (int step = 1; step < context_.size(); ++step) {
+      peers_.push_back(make_peer((context_.rank() + step) % context_.size(), gather));
     }
   }
 
@@ -67,7 +65,7 @@ class ShareExchange : public Algorithm {
       if (!received.ok()) return received;
       sent = sent && peer.exchange_send.done();
     }
-    // In place, a small allreduce overwrites what it sends.
+    // In place, a rank that owns everything overwrites what it sends.
     const bool may_write = !overlapping() || sent;
     if (reduced_ < segments_of(context_.rank()) && segment_arrived() && may_write) {
       reduce_segment(reduced_++);
@@ -151,7 +149,7 @@ class ShareExchange : public Algorithm {
   }
 
   std::byte* slot_of(int rank, std::int64_t index) {
-    return scratch_.get() + ((index % kWindow) * context_.size() + rank) * slot_bytes_;
+    return scratch_.get() + ((index % slots_) * context_.size() + rank) * slot_bytes_;
   }
 
   bool segment_arrived() const {
@@ -182,6 +180,7 @@ class ShareExchange : public Algorithm {
   std::vector<Share> shares_;
   std::byte* own_output_;  ///< where this rank's share of the result begins
   std::int64_t segment_;   ///< elements
+  std::int64_t slots_;     ///< segments received at once from each rank
   std::int64_t slot_bytes_;
   std::unique_ptr<std::byte[]> scratch_;
   std::vector<Peer> peers_;
@@ -199,20 +198,25 @@ std::unique_ptr<Algorithm> make_share_exchange(const Context& context) {
       shares.push_back({begin, begin + block});
       begin += block;
     }
-    return std::make_unique<ShareExchange>(context, std::move(shares), false, context.output);
-  }
-  const std::int64_t count = batch.count();
-  if (count * context.element_bytes() <= kSmallBytes && context.size() <= kSmallRanks) {
-    shares.assign(static_cast<std::size_t>(context.size()), {0, count});
-    return std::make_unique<ShareExchange>(context, std::move(shares), false, context.output);
+    return std::make_unique<ShareExchange>(context, std::move(shares), false, context.output,
+                                           context.segment());
   }
   for (int rank = 0; rank < context.size(); ++rank) {
-    const auto [begin, end] = share_of(count, context.size(), rank);
+    const auto [begin, end] = share_of(batch.count(), context.size(), rank);
     shares.push_back({begin, end});
   }
   const std::int64_t own = shares[static_cast<std::size_t>(context.rank())].begin;
-  std::byte* own_output = kernels::at(context.output, own, batch.dtype);
-  return std::make_unique<ShareExchange>(context, std::move(shares), true, own_output);
+  return std::make_unique<ShareExchange>(context, std::move(shares), true,
+                                         kernels::at(context.output, own, batch.dtype),
+                                         context.segment());
+}
+
+std::unique_ptr<Algorithm> make_everybody(const Context& context) {
+  // In one segment: in place, nothing may be reduced before everything was sent, so with several
+  // the ranks could wait for each other to receive.
+  const std::int64_t count = context.batch->count();
+  std::vector<Share> shares(static_cast<std::size_t>(context.size()), {0, count});
+  return std::make_unique<ShareExchange>(context, std::move(shares), false, context.output, count);
 }
 
 }  // namespace ringleader::ring

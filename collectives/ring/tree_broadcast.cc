@@ -54,11 +54,7 @@ class TreeBroadcast : public Algorithm {
     return Status();
   }
 
-  std::int64_t progress() const override {
-    std::int64_t total = 0;
-    for (const Lane& lane : lanes_) total += lane.progress();
-    return total;
-  }
+  std::int64_t progress() const override { return progress_of(lanes_); }
 
  private:
   Lane make_lane(Lane::Direction direction, unsigned place, std::byte* data) const {

@@ -101,5 +101,16 @@ class DifferentNetworks(unittest.TestCase):
             self.assertIn(part, run.err[0])
 
 
+@mnist.needs_mpi
+class DifferentSettings(unittest.TestCase):
+    def test_a_variable_that_is_not_the_same_on_all_ranks_is_named_at_the_start(self):
+        hello = str(harness.BUILD / "examples" / "hello_allreduce")
+        groups = [(1, [hello]), (1, ["env", "RINGLEADER_TREE_RADIX=4", hello])]
+        run = harness.finish(harness.start(harness.command(groups)), timeout_s=60)
+        self.assertNotEqual(run.exit_code, 0, run.text)
+        self.assertIn("RINGLEADER_TREE_RADIX=8 on rank 0, RINGLEADER_TREE_RADIX=4 on rank 1",
+                      run.text)
+
+
 if __name__ == "__main__":
     harness.main()

@@ -34,7 +34,8 @@ HOUSE = [
     ("core/runtime", CORE + ["core/protocol/", "core/runtime/"]),
     ("core", CORE),
     ("collectives/kernels", CORE + ["collectives/kernels/"]),
-    ("collectives", CORE + PORTS + ["collectives/kernels/", "collectives/mpi_transport/"]),
+    ("collectives", CORE + PORTS + ["collectives/kernels/", "collectives/selection/",
+                                    "collectives/mpi_transport/"]),
 ]
 # Folders that see everything but these; what is in `tests` sees everything.
 OPS_NEVER = ["examples/", "benchmarks/", "tests/"]

@@ -26,7 +26,7 @@ NOISE = 1.03  # a change of algorithm has to gain more than this
 
 
 def measure(launcher, bench, algorithm, options):
-    """Microseconds by size; None if the job cannot run the algorithm."""
+    """Microseconds by size, and the number of ranks."""
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows.json"
         line = [*launcher, "env", f"RINGLEADER_ALGORITHMS={algorithm}",
@@ -83,7 +83,7 @@ def main():
                                                for size, time in times[algorithm].items()),
               flush=True)
     rows = merge(times, sorted(times[FLAT[0]]))
-    # Where hierarchical cannot run, it fell back to a flat one; then this row changes nothing.
+    # With one rank per host, hierarchical stands for the built-in choice of a flat algorithm.
     options.output.write_text(table(rows, options.hosts, ranks), encoding="utf-8")
     print(options.output.read_text(encoding="utf-8"), end="")
 

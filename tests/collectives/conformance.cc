@@ -72,6 +72,8 @@ void Conformance::run_counts(Case c) {
   constexpr std::int64_t kPrime = 10007;
   for (const std::int64_t count :
        {std::int64_t{0}, std::int64_t{1}, size - 1, size, size + 1, kPrime, kLargestCount}) {
+    // Which elements a message carries does not depend on how they are reduced.
+    if (count == kLargestCount && c.reduce_op > ReduceOp::average) continue;
     c.count = count;
     for (const bool in_place : {false, true}) {
       c.in_place = in_place;

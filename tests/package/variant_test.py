@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Other ways to build the library, each in a build folder of its own that later runs reuse.
+"""Other ways to build the library, in one build folder that is configured anew for each, so that most
+objects serve both, and later runs.
 
 They are not optimized, to compile fast, whatever this build is; a sanitizer's build leaves them out.
 """
@@ -12,23 +13,25 @@ import harness
 BUILD_SECONDS_MAX = 900
 
 
-def build_hello(folder, options):
+FOLDER = harness.BUILD / "tests" / "variants"
+
+
+def build_hello(options):
     """Builds hello_allreduce alone and returns the program."""
-    harness.checked(["cmake", "-S", harness.SOURCE, "-B", folder, "-G", "Ninja",
+    harness.checked(["cmake", "-S", harness.SOURCE, "-B", FOLDER, "-G", "Ninja",
                      f"-DCMAKE_CXX_COMPILER={harness.COMPILER}", "-DCMAKE_BUILD_TYPE=None",
                      "-DCMAKE_CXX_FLAGS=-O0",
                      "-DRINGLEADER_BUILD_TESTS=OFF", "-DRINGLEADER_BUILD_BENCHMARKS=OFF", *options],
                     timeout_s=120)
-    harness.checked(["cmake", "--build", folder, "--target", "hello_allreduce"],
+    harness.checked(["cmake", "--build", FOLDER, "--target", "hello_allreduce"],
                     timeout_s=BUILD_SECONDS_MAX)
-    return str(folder / "examples" / "hello_allreduce")
+    return str(FOLDER / "examples" / "hello_allreduce")
 
 
 @unittest.skipIf(harness.SANITIZE, "left to the builds without sanitizers")
 class WithoutMpi(unittest.TestCase):
     def test_it_is_a_world_of_one(self):
-        program = build_hello(harness.BUILD / "tests" / "without_mpi",
-                              ["-DRINGLEADER_WITH_MPI=OFF"])
+        program = build_hello(["-DRINGLEADER_WITH_MPI=OFF"])
         libraries = harness.checked(["ldd", program], timeout_s=10)
         self.assertNotIn("libmpi", libraries)
         run = harness.run([program], timeout_s=60)
@@ -42,8 +45,7 @@ class Mpich(unittest.TestCase):
         compiler, mpirun = shutil.which("mpicxx.mpich"), shutil.which("mpirun.mpich")
         if not compiler or not mpirun:
             self.skipTest("MPICH is not installed")
-        program = build_hello(harness.BUILD / "tests" / "mpich",
-                              harness.mpi_options(compiler, mpirun))
+        program = build_hello(["-DRINGLEADER_WITH_MPI=ON", *harness.mpi_options(compiler, mpirun)])
         libraries = harness.checked(["ldd", program], timeout_s=10)
         self.assertIn("libmpich", libraries)
         process = harness.start(harness.command([(2, [program])], mpirun))

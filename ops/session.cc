@@ -4,6 +4,7 @@
 #include <ringleader/collectives/kernels/reduce.h>
 #include <ringleader/core/log.h>
 #include <ringleader/core/runtime/runtime.h>
+#include <ringleader/core/traffic.h>
 #include <ringleader/ops/current_session.h>
 #include <ringleader/ops/env.h>
 #include <ringleader/ops/flight_file.h>
@@ -26,6 +27,7 @@ struct Current {
   std::shared_ptr<runtime::Runtime> runtime;
   std::function<void()> mark_broken;
   std::shared_ptr<FlightFile> flight_file;  ///< null: not asked for
+  Traffic traffic_before;                   ///< of the process, when the session began
 };
 
 /// The session between init() and shutdown(). Never destroyed: what it holds ends in shutdown(),
@@ -75,6 +77,7 @@ Current start(const InitOptions& options) {
   }
   Current current;
   current.topology = world->topology;
+  current.traffic_before = traffic_meter.read();
   current.mark_broken = std::move(world->mark_broken);
   runtime::RuntimeOptions runtime_options = make_runtime_options(*config, *world);
   if (!config->flight_dir.empty()) {
@@ -90,6 +93,12 @@ Current start(const InitOptions& options) {
   if (current.flight_file) current.flight_file->watch(&current.runtime->flight_log());
   current.world = std::move(world->keep_alive);
   return current;
+}
+
+Traffic traffic_before() {
+  Holder& held = holder();
+  const std::lock_guard lock(held.mutex);
+  return held.current.traffic_before;
 }
 
 [[noreturn]] void throw_not_initialized(const char* what) {
@@ -170,7 +179,10 @@ int local_size() { return current_topology("local_size()").local_size; }
 
 Counters counters() {
   const runtime::RuntimeCounters counters = current_runtime("counters()")->counters();
-  return {counters.control_messages, counters.control_bytes, counters.batches, counters.tensors};
+  const Traffic moved = traffic_meter.read() - traffic_before();
+  return {counters.control_messages, counters.control_bytes, counters.batches,
+          counters.tensors,          moved.messages,         moved.message_bytes,
+          moved.loaded_bytes,        moved.stored_bytes,     moved.copied_bytes};
 }
 
 }  // namespace ringleader

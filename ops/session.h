@@ -55,12 +55,17 @@ int size();
 int local_rank();
 int local_size();
 
-/// What the library has sent since init(), on this rank.
+/// What the library has sent and moved since init(), on this rank.
 struct Counters {
   std::uint64_t control_messages = 0;  ///< messages sent by the negotiation
   std::uint64_t control_bytes = 0;     ///< bytes of those messages
   std::uint64_t batches = 0;           ///< collectives started
   std::uint64_t tensors = 0;           ///< tensors in those collectives
+  std::uint64_t messages = 0;          ///< messages between hosts that carried tensors
+  std::uint64_t message_bytes = 0;     ///< bytes of those messages
+  std::uint64_t loaded_bytes = 0;      ///< bytes that reductions on this rank read
+  std::uint64_t stored_bytes = 0;      ///< bytes that they wrote
+  std::uint64_t copied_bytes = 0;      ///< bytes copied: packed, staged, or moved as they are
 };
 Counters counters();
 

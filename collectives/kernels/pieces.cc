@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/collectives/kernels/pieces.h>
 
+#include <ringleader/core/traffic.h>
+
 #include <cstring>
 
 namespace ringleader::kernels {
 
 void copy_elements(const void* source, void* out, std::int64_t count, DType dtype) {
   if (source == out || count == 0) return;
-  std::memcpy(out, source, static_cast<std::size_t>(count) * size_of(dtype));
+  const std::size_t bytes = static_cast<std::size_t>(count) * size_of(dtype);
+  traffic_meter.copied(static_cast<std::int64_t>(bytes));
+  std::memcpy(out, source, bytes);
 }
 
 void pack(const Batch& batch, std::int64_t begin, std::int64_t end, void* out) {

@@ -3,9 +3,11 @@
 
 #include <ringleader/collectives/kernels/pieces.h>
 #include <ringleader/collectives/kernels/vectorized.h>
+#include <ringleader/core/traffic.h>
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <type_traits>
 
@@ -153,9 +155,14 @@ ReduceSpec spec_of(const Batch& batch) {
 
 void reduce(const ReduceSpec& spec, std::span<const void* const> sources,
             std::span<void* const> outs, std::int64_t count, Stores stores) {
-  if (count == 0 || vectorized::reduce(spec, sources, outs, count, stores)) return;
+  if (count == 0) return;
+  const std::int64_t bytes = count * static_cast<std::int64_t>(size_of(spec.dtype));
+  traffic_meter.reduced(bytes * std::ssize(sources), bytes * std::ssize(outs));
+  if (vectorized::reduce(spec, sources, outs, count, stores)) return;
   reduce_plainly(spec, sources, outs[0], count);
-  for (void* const out : outs.subspan(1)) copy_elements(outs[0], out, count, spec.dtype);
+  for (void* const out : outs.subspan(1)) {
+    std::memcpy(out, outs[0], static_cast<std::size_t>(bytes));
+  }
 }
 
 void reduce_plainly(const ReduceSpec& spec, std::span<const void* const> sources, void* out,
@@ -170,6 +177,8 @@ void reduce_plainly(const ReduceSpec& spec, std::span<const void* const> sources
 }
 
 void combine(DType dtype, ReduceOp op, void* accumulator, const void* source, std::int64_t count) {
+  const std::int64_t bytes = count * static_cast<std::int64_t>(size_of(dtype));
+  traffic_meter.reduced(2 * bytes, bytes);
   with_type(dtype, [&](auto element) {
     using T = decltype(element);
     auto* a = static_cast<T*>(accumulator);
@@ -183,6 +192,8 @@ void combine(DType dtype, ReduceOp op, void* accumulator, const void* source, st
 }
 
 void prescale(const ReduceSpec& spec, const void* source, void* out, std::int64_t count) {
+  const std::int64_t bytes = count * static_cast<std::int64_t>(size_of(spec.dtype));
+  traffic_meter.reduced(bytes, bytes);
   with_type(spec.dtype, [&](auto element) {
     in_wide_blocks<decltype(element)>(source, out, count, [&](auto* values, std::int64_t n) {
       scale_block(values, spec.prescale, n);
@@ -193,6 +204,8 @@ void prescale(const ReduceSpec& spec, const void* source, void* out, std::int64_
 void finish(const ReduceSpec& spec, void* data, std::int64_t count) {
   const bool divides = spec.op == ReduceOp::average && spec.divisor != 1;
   if (spec.postscale == 1.0 && !divides) return;
+  const std::int64_t bytes = count * static_cast<std::int64_t>(size_of(spec.dtype));
+  traffic_meter.reduced(bytes, bytes);
   with_type(spec.dtype, [&](auto element) {
     in_wide_blocks<decltype(element)>(
         data, data, count, [&](auto* values, std::int64_t n) { finish_block(spec, values, n); });
@@ -224,6 +237,7 @@ void convert(DType from, const void* source, DType to, void* out, std::int64_t c
 
 void copy_bytes(const void* source, void* out, std::size_t bytes, Stores stores) {
   if (bytes == 0) return;  // then there may be no memory at all
+  traffic_meter.copied(static_cast<std::int64_t>(bytes));
   if (stores == Stores::streaming) return vectorized::stream_copy(source, out, bytes);
   std::memcpy(out, source, bytes);
 }

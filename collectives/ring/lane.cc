@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/collectives/ring/lane.h>
 
+#include <ringleader/core/traffic.h>
+
 #include <algorithm>
 
 namespace ringleader::ring {
@@ -26,6 +28,7 @@ Status Lane::post(std::int64_t index) {
   const int bytes = static_cast<int>(memory.bytes);
   MPI_Request& request = in_flight_[static_cast<std::size_t>(index % kWindow)];
   if (direction_ == Direction::send) {
+    traffic_meter.sent(memory.bytes);
     RL_MPI_RETURN_IF_ERROR(MPI_Isend(memory.data, bytes, MPI_BYTE, peer_, tag_, comm_, &request));
   } else {
     RL_MPI_RETURN_IF_ERROR(MPI_Irecv(memory.data, bytes, MPI_BYTE, peer_, tag_, comm_, &request));

@@ -11,6 +11,7 @@
 // whom is an interval of it: all of it (broadcast, allgather) or a block (alltoall, whose owner
 // publishes where each block begins).
 #include <ringleader/collectives/kernels/pieces.h>
+#include <ringleader/collectives/kernels/reduce.h>
 #include <ringleader/collectives/shm/collective.h>
 
 #include <fmt/core.h>
@@ -218,7 +219,7 @@ class Move : public Collective {
     }
     const auto* const input = static_cast<const std::byte*>(batch_.tensors[0].input) + begin;
     std::byte* const out = output_of(rank()) + (begin - own.begin);
-    if (input != out) std::copy(input, input + (end - begin), out);
+    if (input != out) copy(input, end - begin, out);
     own.position = end;
     return end - begin;
   }
@@ -240,8 +241,12 @@ class Move : public Collective {
     if (batch_.op == Op::broadcast) {
       kernels::unpack(batch_, begin / element_bytes(), end / element_bytes(), data);
     } else {
-      std::copy(data, data + (end - begin), output_of(member) + (begin - origin(member).begin));
+      copy(data, end - begin, output_of(member) + (begin - origin(member).begin));
     }
+  }
+
+  static void copy(const std::byte* data, std::int64_t bytes, std::byte* out) {
+    kernels::copy_bytes(data, out, static_cast<std::size_t>(bytes), kernels::Stores::cached);
   }
 
   /// Where a member's block begins in the output.

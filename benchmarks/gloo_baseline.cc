@@ -5,61 +5,44 @@
 #include <gloo/allreduce.h>
 #include <gloo/math.h>
 #include <gloo/rendezvous/context.h>
-#include <gloo/rendezvous/store.h>
+#include <gloo/rendezvous/file_store.h>
 #include <gloo/transport/tcp/device.h>
 
-#include <map>
+#include <stdlib.h>
+
+#include <filesystem>
 #include <string>
+#include <system_error>
 
 namespace ringleader::benchmarks {
 namespace {
 
-/// Gloo's ranks exchange their addresses once; here MPI does it. Each rank sets one key and then
-/// waits for those of all, so the exchange is one gather.
-class MpiStore : public gloo::rendezvous::Store {
+/// A folder for Gloo's ranks, which are all on this node, to exchange their addresses in.
+class MeetingFolder {
  public:
-  void set(const std::string& key, const std::vector<char>& data) override { own_[key] = data; }
-
-  std::vector<char> get(const std::string& key) override {
-    gather();
-    return all_[key];
+  explicit MeetingFolder(int rank) : is_root_(rank == 0) {
+    char name[256] = {};
+    if (is_root_) {
+      const auto pattern = std::filesystem::temp_directory_path() / "gloo_baseline.XXXXXX";
+      pattern.string().copy(name, sizeof name - 1);
+      if (::mkdtemp(name) == nullptr) name[0] = '\0';
+    }
+    MPI_Bcast(name, sizeof name, MPI_CHAR, 0, MPI_COMM_WORLD);
+    path_ = name;
   }
-
-  void wait(const std::vector<std::string>& /*keys*/) override { gather(); }
-  void wait(const std::vector<std::string>& /*keys*/,
-            const std::chrono::milliseconds& /*timeout*/) override {
-    gather();
+  ~MeetingFolder() {
+    MPI_Barrier(MPI_COMM_WORLD);
+    std::error_code ignored;
+    if (is_root_) std::filesystem::remove_all(path_, ignored);
   }
+  MeetingFolder(const MeetingFolder&) = delete;
+  MeetingFolder& operator=(const MeetingFolder&) = delete;
+
+  const std::string& path() const { return path_; }
 
  private:
-  void gather() {
-    if (!all_.empty()) return;
-    std::string mine;
-    for (const auto& [key, data] : own_) {
-      mine +=
-          key + '\n' + std::to_string(data.size()) + '\n' + std::string(data.begin(), data.end());
-    }
-    int size = 0;
-    MPI_Comm_size(MPI_COMM_WORLD, &size);
-    for (int root = 0; root < size; ++root) {
-      std::string text = mine;
-      int bytes = static_cast<int>(text.size());
-      MPI_Bcast(&bytes, 1, MPI_INT, root, MPI_COMM_WORLD);
-      text.resize(static_cast<std::size_t>(bytes));
-      MPI_Bcast(text.data(), bytes, MPI_BYTE, root, MPI_COMM_WORLD);
-      for (std::size_t at = 0; at < text.size();) {
-        const std::size_t key_end = text.find('\n', at);
-        const std::size_t length_end = text.find('\n', key_end + 1);
-        const std::size_t length = std::stoul(text.substr(key_end + 1, length_end - key_end - 1));
-        const std::string data = text.substr(length_end + 1, length);
-        all_[text.substr(at, key_end - at)] = {data.begin(), data.end()};
-        at = length_end + 1 + length;
-      }
-    }
-  }
-
-  std::map<std::string, std::vector<char>> own_;
-  std::map<std::string, std::vector<char>> all_;
+  bool is_root_;
+  std::string path_;
 };
 
 std::shared_ptr<gloo::Context> connect() {
@@ -71,7 +54,8 @@ std::shared_ptr<gloo::Context> connect() {
   attributes.hostname = "127.0.0.1";
   auto device = gloo::transport::tcp::CreateDevice(attributes);
   auto context = std::make_shared<gloo::rendezvous::Context>(rank, size);
-  MpiStore store;
+  const MeetingFolder folder(rank);
+  gloo::rendezvous::FileStore store(folder.path());
   context->connectFullMesh(store, device);
   return context;
 }

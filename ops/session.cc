@@ -15,7 +15,6 @@
 #include <cmath>
 #include <cstdlib>
 #include <mutex>
-#include <thread>
 #include <utility>
 
 namespace ringleader {
@@ -57,7 +56,7 @@ runtime::RuntimeOptions make_runtime_options(const Config& config, const World& 
   options.background_thread = config.background_thread;
   options.any_thread = world.any_thread;
   options.oversubscribed =
-      world.topology.local_size > static_cast<int>(std::thread::hardware_concurrency());
+      world.topology.local_size > world.machine.processing_units;
   options.fill_neutral = kernels::fill_neutral;
   return options;
 }
@@ -70,6 +69,11 @@ Current start(const InitOptions& options) {
   throw_if_error(world.status());
   throw_if_error(prefer_backend(world->backends, config->backend));
   set_log_prefix(fmt::format("[rank {}]", world->topology.rank));
+  const Machine& machine = world->machine;
+  log(LogLevel::debug,
+      fmt::format("{} ranks on this node, {} processing units, {} memory node(s), {} MiB of cache",
+                  world->topology.local_size, machine.processing_units, machine.memory_nodes,
+                  machine.cache_bytes >> 20));
   if (!world->any_thread && config->background_thread) {
     log(LogLevel::info,
         "MPI was initialized without MPI_THREAD_SERIALIZED: progress is made only "

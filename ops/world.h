@@ -10,6 +10,7 @@
 #include <ringleader/core/runtime/backend.h>
 #include <ringleader/core/runtime/control_plane.h>
 #include <ringleader/core/topology.h>
+#include <ringleader/ops/machine.h>
 
 #include <functional>
 #include <memory>
@@ -19,6 +20,7 @@ namespace ringleader {
 
 struct World {
   Topology topology;
+  Machine machine;
   std::unique_ptr<ControlPlane> control_plane;
   std::vector<std::unique_ptr<Backend>> backends;  ///< in order of preference
   bool any_thread = true;             ///< false: only the initializing thread may make progress

@@ -77,11 +77,14 @@ Result<World> open_world(const void* mpi_communicator, const Config& config) {
   auto communicators = std::make_shared<ChannelCommunicators>(mpi_world->comm());
   Result<std::shared_ptr<shm::Node>> node = open_node(*mpi_world, communicators, config);
   if (!node.ok()) return node.status();
+  const Machine machine = read_machine();
+  (*node)->set_cache_bytes(machine.cache_bytes);
   auto ring_chosen = ring_options(*mpi_world, (*node)->nodes(), config);
   if (!ring_chosen.ok()) return ring_chosen.status();
 
   World world;
   world.topology = mpi_world->topology();
+  world.machine = machine;
   world.any_thread = mpi_world->any_thread();
   world.control_plane = std::make_unique<MpiControlPlane>(std::move(*control));
   world.backends.push_back(shm::make_shm_backend(*node));

@@ -15,6 +15,7 @@ Result<World> open_world(const void* mpi_communicator, const Config& /*config*/)
   }
   auto hub = std::make_shared<inproc::Hub>(1);
   World world;
+  world.machine = read_machine();
   world.control_plane = hub->control_plane(0);
   world.backends.push_back(hub->backend(0));
   world.mark_broken = [] {};

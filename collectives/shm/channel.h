@@ -34,6 +34,7 @@ class Channel {
   int rank() const { return group_->rank; }
   int size() const { return group_->size(); }
   Segment& segment() const { return node_->segment(); }
+  std::int64_t streaming_bytes() const { return node_->streaming_bytes(); }
 
   /// The address here of `bytes` at an offset in a member's segment; null if they are not all in
   /// it.

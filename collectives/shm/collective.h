@@ -23,10 +23,6 @@ namespace ringleader::shm {
 /// which members take over each other's work.
 constexpr std::int64_t kChunkBytes = 256 << 10;
 
-/// From so many bytes per rank on, results that are not written over their inputs go past the
-/// caches: they would not stay there.
-constexpr std::int64_t kStreamingBytes = 16 << 20;
-
 class Collective {
  public:
   Collective(const Batch& batch, Channel& channel, std::uint64_t number)

@@ -44,7 +44,7 @@ class DirectReduce : public Way {
     const bool in_place =
         std::all_of(batch_.tensors.begin(), batch_.tensors.end(),
                     [](const BatchTensor& tensor) { return tensor.input == tensor.output; });
-    const bool streams = !in_place && batch_.count() * element_bytes_ >= kStreamingBytes;
+    const bool streams = !in_place && batch_.count() * element_bytes_ >= channel.streaming_bytes();
     stores_ = streams ? kernels::Stores::streaming : kernels::Stores::cached;
   }
 

@@ -33,6 +33,15 @@ class Node {
   static Result<std::shared_ptr<Node>> open(std::shared_ptr<Segment> segment, const Group& world,
                                             std::vector<int> nodes, Gather gather);
 
+  /// Of the largest cache; 0 if unknown.
+  void set_cache_bytes(std::int64_t bytes) {
+    if (bytes > 0) streaming_bytes_ = bytes / 2;
+  }
+
+  /// From so many bytes per rank on, results that are not written over their inputs go past the
+  /// caches: with their inputs they would fill the largest one.
+  std::int64_t streaming_bytes() const { return streaming_bytes_; }
+
   /// Whether all members are on one node and see each other's memory; equal on all ranks.
   bool shares(const Group& group) const;
 
@@ -56,6 +65,7 @@ class Node {
   Gather gather_;
   std::vector<int> nodes_;     ///< by world rank; -1: its node shares nothing
   std::map<int, Peer> peers_;  ///< by world rank
+  std::int64_t streaming_bytes_ = 16 << 20;
 };
 
 }  // namespace ringleader::shm

@@ -41,76 +41,51 @@ struct Case {
 
 using Count = std::uint64_t;
 
-std::vector<Case> cases_of(Count p) {
+/// On one node, in shared memory.
+std::vector<Case> cases_of_node(Count p) {
   const Count n = kLarge;
   const Count small = kSmall;
   const Count exchanged = 2 * (p - 1) * n;  // every byte leaves a rank as input and as result
-  const Count steps = std::bit_width(p) - 1;
-  std::vector<Case> cases = {
+  const auto allreduce = [](const char* name, std::int64_t bytes, std::int64_t tensors,
+                            bool in_arena, const Traffic& expected) {
+    return Case{name, "shm", "", true, Op::allreduce, bytes, tensors, in_arena, expected};
+  };
+  return {
       // Every input is read once and every output written once, however many tensors.
-      {"direct", "shm", "", true, Op::allreduce, n, 1, true, {0, 0, p * n, p * n, 0}},
-      {"direct, fused", "shm", "", true, Op::allreduce, n, kTensors, true, {0, 0, p * n, p * n, 0}},
+      allreduce("direct", kLarge, 1, true, {0, 0, p * n, p * n, 0}),
+      allreduce("direct, fused", kLarge, kTensors, true, {0, 0, p * n, p * n, 0}),
       // What others reduce is copied into a stage, and out of one; results are stored twice.
-      {"staged", "shm", "", true, Op::allreduce, n, 1, false, {0, 0, p * n, 2 * n, exchanged}},
-      {"staged, fused",
-       "shm",
-       "",
-       true,
-       Op::allreduce,
-       n,
-       kTensors,
-       false,
-       {0, 0, p * n, 2 * n, exchanged}},
-      {"small",
-       "shm",
-       "",
-       true,
-       Op::allreduce,
-       small,
-       1,
-       false,
-       {0, 0, p * p * small, p * small, p * small}},
-      {"broadcast", "shm", "", true, Op::broadcast, n, 1, true, {0, 0, 0, 0, (p - 1) * n}},
-      {"everybody",
-       "ring",
-       "everybody",
-       true,
-       Op::allreduce,
-       small,
-       1,
-       false,
-       {p * (p - 1), p * (p - 1) * small, p * p * small, p * small, 0}},
-      {"exchange",
-       "ring",
-       "exchange",
-       true,
-       Op::allreduce,
-       n,
-       1,
-       false,
-       {exchanged / kSegment, exchanged, p * n, n, 0}},
+      allreduce("staged", kLarge, 1, false, {0, 0, p * n, 2 * n, exchanged}),
+      allreduce("staged, fused", kLarge, kTensors, false, {0, 0, p * n, 2 * n, exchanged}),
+      allreduce("small", kSmall, 1, false, {0, 0, p * p * small, p * small, p * small}),
+      {"broadcast", "shm", "", true, Op::broadcast, kLarge, 1, true, {0, 0, 0, 0, (p - 1) * n}},
+  };
+}
+
+/// By messages.
+std::vector<Case> cases_of_messages(Count p) {
+  const Count n = kLarge;
+  const Count small = kSmall;
+  const Count middle = 64 * kSmall;
+  const Count exchanged = 2 * (p - 1) * n;
+  const Count steps = std::bit_width(p) - 1;
+  const auto allreduce = [](const char* name, const char* algorithm, bool deterministic,
+                            Count bytes, const Traffic& expected) {
+    const auto size = static_cast<std::int64_t>(bytes);
+    return Case{name, "ring", algorithm, deterministic, Op::allreduce, size, 1, false, expected};
+  };
+  std::vector<Case> cases = {
+      allreduce("everybody", "everybody", true, small,
+                {p * (p - 1), p * (p - 1) * small, p * p * small, p * small, 0}),
+      allreduce("exchange", "exchange", true, n, {exchanged / kSegment, exchanged, p * n, n, 0}),
       // A chunk is added to at every rank but one.
-      {"ring",
-       "ring",
-       "ring",
-       false,
-       Op::allreduce,
-       n,
-       1,
-       false,
-       {exchanged / kSegment, exchanged, 2 * (p - 1) * n, (p - 1) * n, 0}},
+      allreduce("ring", "ring", false, n,
+                {exchanged / kSegment, exchanged, 2 * (p - 1) * n, (p - 1) * n, 0}),
   };
   if (std::has_single_bit(p)) {
-    cases.push_back({"halving and doubling",
-                     "ring",
-                     "halving_doubling",
-                     false,
-                     Op::allreduce,
-                     64 * small,
-                     1,
-                     false,
-                     {2 * p * steps, 2 * (p - 1) * 64 * small, 2 * (p - 1) * 64 * small,
-                      (p - 1) * 64 * small, 0}});
+    const Count halved = (p - 1) * middle;
+    cases.push_back(allreduce("halving and doubling", "halving_doubling", false, middle,
+                              {2 * p * steps, 2 * halved, 2 * halved, halved, 0}));
   }
   return cases;
 }
@@ -194,7 +169,9 @@ int main(int argc, char** argv) {
   int ranks = 1;
   MPI_Comm_size(MPI_COMM_WORLD, &ranks);
   bool right = true;
-  for (const Case& c : cases_of(static_cast<Count>(ranks))) right = check(c) && right;
+  const auto p = static_cast<Count>(ranks);
+  for (const Case& c : cases_of_node(p)) right = check(c) && right;
+  for (const Case& c : cases_of_messages(p)) right = check(c) && right;
   MPI_Finalize();
   return right ? 0 : 1;
 }

@@ -118,7 +118,8 @@ class Node {
   void lost(const Status& reason);
 
   std::vector<OutgoingMessage> take_messages();
-  std::vector<Action> take_actions();
+  /// `reused` gives its memory for the actions to come.
+  std::vector<Action> take_actions(std::vector<Action> reused = {});
 
   /// Operations of this rank that have not completed.
   std::size_t pending() const { return operations_.size(); }
@@ -210,7 +211,8 @@ class Node {
   LocalOperations operations_;
   std::map<std::uint32_t, PlanState> plans_;
   std::map<std::uint64_t, InFlight> in_flight_;
-  std::map<std::uint32_t, Token> joins_;  ///< process sets that this rank has joined
+  decltype(in_flight_)::node_type spare_in_flight_;  ///< of one that has ended, for the next
+  std::map<std::uint32_t, Token> joins_;             ///< process sets that this rank has joined
   std::uint64_t next_launch_ = 1;
 
   Announcement outgoing_;      ///< to the parent

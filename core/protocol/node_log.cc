@@ -213,7 +213,13 @@ void Node::end_everything(const Status& reason) {
 void Node::start(Launch launch, InFlight in_flight) {
   launch.id = next_launch_++;
   for (const Token token : in_flight.tokens) operations_.find(token)->decided = true;
-  in_flight_.emplace(launch.id, std::move(in_flight));
+  if (spare_in_flight_.empty()) {
+    in_flight_.emplace(launch.id, std::move(in_flight));
+  } else {
+    spare_in_flight_.key() = launch.id;
+    spare_in_flight_.mapped() = std::move(in_flight);
+    in_flight_.insert(std::move(spare_in_flight_));
+  }
   watch_.changed();
   actions_.push_back(std::move(launch));
 }
@@ -228,9 +234,8 @@ void Node::finished(std::uint64_t launch_id, const Status& status) {
     const PlanState& state = plans_[*in_flight.plan];
     if (state.frozen() || state.is_void(in_flight.position)) return;  // until the cut, the end
   }
-  const InFlight done = std::move(in_flight);
-  in_flight_.erase(found);
-  settle(done);
+  spare_in_flight_ = in_flight_.extract(found);
+  settle(spare_in_flight_.mapped());
 }
 
 void Node::settle(const InFlight& in_flight) {

@@ -143,9 +143,11 @@ std::vector<OutgoingMessage> Node::take_messages() {
   return std::exchange(messages_, {});
 }
 
-std::vector<Action> Node::take_actions() {
+std::vector<Action> Node::take_actions(std::vector<Action> reused) {
   if (!stopped_) flush();
-  return std::exchange(actions_, {});
+  reused.clear();
+  reused.swap(actions_);
+  return reused;
 }
 
 void Node::flush() {

@@ -97,8 +97,8 @@ Status Executor::sizes_known(std::shared_ptr<PreparedBatch> prepared) {
   return status;
 }
 
-std::vector<FinishedBatch> Executor::poll() {
-  std::vector<FinishedBatch> finished;
+const std::vector<FinishedBatch>& Executor::poll() {
+  finished_.clear();
   // What sizes_known() launches is put behind the others, so this goes by index.
   for (std::size_t i = 0; i < running_.size();) {
     std::optional<Status> outcome = running_[i].backend->poll(running_[i].ticket);
@@ -112,9 +112,9 @@ std::vector<FinishedBatch> Executor::poll() {
       *outcome = sizes_known(done.prepared);
       if (outcome->ok()) continue;
     }
-    finished.push_back({done.prepared->launch_id, std::move(*outcome)});
+    finished_.push_back({done.prepared->launch_id, std::move(*outcome)});
   }
-  return finished;
+  return finished_;
 }
 
 std::uint64_t Executor::work_done() const {

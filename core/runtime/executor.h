@@ -43,8 +43,9 @@ class Executor {
   /// as it leaves the other ranks waiting.
   Status launch(const protocol::Launch& launch, std::vector<std::shared_ptr<Operation>> operations);
 
-  /// Moves all running batches on by a bounded amount; returns those that have finished.
-  std::vector<FinishedBatch> poll();
+  /// Moves all running batches on by a bounded amount; returns those that have finished, until the
+  /// next call.
+  const std::vector<FinishedBatch>& poll();
 
   void close_channel(std::uint32_t channel);
 
@@ -81,6 +82,7 @@ class Executor {
   OnLaunch on_launch_;
   std::map<std::uint32_t, Channel> channels_;
   std::vector<Running> running_;
+  std::vector<FinishedBatch> finished_;
   std::uint64_t batches_ = 0;
   std::uint64_t tensors_ = 0;
 };

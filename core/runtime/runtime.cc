@@ -58,6 +58,16 @@ Runtime::~Runtime() {
 void Runtime::post(const std::shared_ptr<Operation>& operation, Wake wake) {
   operation->runtime = weak_from_this();
   participants_.note();
+  if (wake == Wake::no) {
+    // The caller is about to wait: without the detour if nobody else does the rounds.
+    const std::unique_lock loop(loop_mutex_, std::try_to_lock);
+    if (loop && !closed_) {
+      drain_mailbox();
+      submit(operation);
+      node_stirred_ = pending_ = true;
+      return;
+    }
+  }
   const std::lock_guard lock(mailbox_mutex_);
   if (closed_) {
     operation->status = Status(Code::shutdown, "the library has been shut down");
@@ -108,12 +118,7 @@ void Runtime::drive(const std::function<bool()>& finished) {
     }
   }
   if (--drivers_ == 0 && options_.background_thread) {
-    bool pending;
-    {
-      const std::lock_guard loop(loop_mutex_);
-      pending = !operations_.empty() || !executor_.idle() || !control_plane_->sent_all();
-    }
-    if (!pending && !mailbox_filled_) return;
+    if (!pending_ && !mailbox_filled_) return;
     const std::lock_guard lock(mailbox_mutex_);
     mail_ = true;
     wake_.notify_one();

@@ -117,6 +117,7 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   Executor executor_;
   protocol::Node node_;
   Window<std::shared_ptr<Operation>> operations_;  ///< pending, by token
+  std::vector<protocol::Action> actions_;          ///< what the node wants, while it is done
   std::vector<ReceivedMessage> received_;
   std::vector<std::shared_ptr<Operation>> taken_;  ///< from the mailbox, while it is submitted
   RuntimeCounters counters_;
@@ -124,7 +125,8 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   bool failure_told_ = false;
   FlightRecorder flight_;
   std::uint64_t rounds_ = 0;
-  bool node_stirred_ = false;  ///< the node may want something though nothing has come in
+  std::uint64_t rounds_in_vain_ = 0;  ///< since something was done
+  bool node_stirred_ = false;         ///< the node may want something though nothing has come in
 
   // The mailbox: guarded by mailbox_mutex_.
   std::mutex mailbox_mutex_;
@@ -133,7 +135,7 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   std::vector<std::shared_ptr<Operation>> mailbox_;
   bool mail_ = false;  ///< something happened since the background thread last looked
   bool stop_ = false;
-  bool closed_ = false;  ///< nobody works on the mailbox any more
+  bool closed_ = false;  ///< nobody works on the mailbox any more; written under both locks
 
   std::vector<std::function<void()>> callbacks_;  ///< due: guarded by mailbox_mutex_
   std::atomic<bool> callbacks_due_{false};
@@ -142,6 +144,7 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   std::atomic<int> drivers_{0};   ///< threads in drive()
   std::atomic<int> sleepers_{0};  ///< those of them that wait for `completed_`
   std::atomic<std::uint64_t> productive_rounds_{0};
+  std::atomic<bool> pending_{false};  ///< after the last round something was left to do
   std::atomic<bool> drained_{false};  ///< the node has stopped and nothing is left to do or to send
   std::atomic<bool> mailbox_filled_{false};  ///< a hint, so that an empty mailbox costs no lock
   bool woken_by_arrivals_ = false;

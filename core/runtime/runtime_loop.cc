@@ -33,8 +33,10 @@ bool Runtime::iterate() {
   }
   progress |= executor_.work_done() != work_before;
   // Looking for messages costs as much as a small collective, so it waits while there is else to
-  // do, though not for long.
-  if (!progress || rounds_ % kRoundsPerLook == 0) {
+  // do, or a batch may end at any moment, though not for long.
+  rounds_in_vain_ = progress ? 0 : rounds_in_vain_ + 1;
+  const bool may_wait = progress || (!executor_.idle() && rounds_in_vain_ < kRoundsPerLook);
+  if (!may_wait || rounds_ % kRoundsPerLook == 0) {
     if (receive_messages()) {
       progress = true;
       pump();
@@ -45,6 +47,7 @@ bool Runtime::iterate() {
   if (node_.failed() && !std::exchange(failure_told_, true)) {
     if (options_.on_failure) options_.on_failure(node_.stop_reason());
   }
+  pending_ = !operations_.empty() || !executor_.idle() || !control_plane_->sent_all();
   if (node_.stopped()) {
     drained_ =
         node_.drained() && operations_.empty() && executor_.idle() && control_plane_->sent_all();
@@ -103,7 +106,7 @@ bool Runtime::receive_messages() {
 
 bool Runtime::poll_batches() {
   if (executor_.idle()) return false;
-  const std::vector<FinishedBatch> finished = executor_.poll();
+  const std::vector<FinishedBatch>& finished = executor_.poll();
   for (const FinishedBatch& batch : finished) {
     node_.finished(batch.launch_id, batch.status);
     if (!batch.status.ok()) fail(batch.status);
@@ -114,15 +117,15 @@ bool Runtime::poll_batches() {
 /// Does what the node wants until it wants nothing more.
 void Runtime::pump() {
   for (;;) {
-    std::vector<protocol::Action> actions = node_.take_actions();
+    actions_ = node_.take_actions(std::move(actions_));
     for (protocol::OutgoingMessage& message : node_.take_messages()) {
       ++counters_.control_messages;
       counters_.control_bytes += message.bytes->size();
       const Status status = control_plane_->send(message.to, std::move(message.bytes));
       if (!status.ok()) fail(status);
     }
-    if (actions.empty()) return;
-    for (protocol::Action& action : actions) {
+    if (actions_.empty()) return;
+    for (protocol::Action& action : actions_) {
       std::visit([this](auto& a) { act(a); }, action);
     }
   }

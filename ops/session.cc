@@ -55,8 +55,7 @@ runtime::RuntimeOptions make_runtime_options(const Config& config, const World& 
   options.node.watch.stall_abort_us = microseconds(config.stall_abort_s);
   options.background_thread = config.background_thread;
   options.any_thread = world.any_thread;
-  options.oversubscribed =
-      world.topology.local_size > world.machine.processing_units;
+  options.oversubscribed = world.topology.local_size > world.machine.processing_units;
   options.fill_neutral = kernels::fill_neutral;
   return options;
 }

@@ -47,6 +47,17 @@ Status check_agreement(const MpiWorld& mpi_world, const Config& config) {
   return all.ok() ? compare_settings(*all) : all.status();
 }
 
+/// From the segment, where the ranks of a node reach it, or else from the heap.
+std::shared_ptr<std::byte> allocate_staging(std::int64_t bytes) {
+  if (bytes == 0) return nullptr;
+  const std::shared_ptr<shm::Segment> segment = process_arena(0);
+  void* const memory = segment == nullptr ? nullptr : segment->allocate(bytes);
+  if (memory == nullptr)
+    return std::shared_ptr<std::byte>(new std::byte[static_cast<std::size_t>(bytes)],
+                                      std::default_delete<std::byte[]>());
+  return {static_cast<std::byte*>(memory), [segment](std::byte* data) { segment->free(data); }};
+}
+
 /// How messages between hosts are used.
 Result<ring::RingOptions> ring_options(const MpiWorld& mpi_world, const std::vector<int>& nodes,
                                        const Config& config) {
@@ -90,7 +101,7 @@ Result<World> open_world(const void* mpi_communicator, const Config& config) {
   world.backends.push_back(shm::make_shm_backend(*node));
   world.backends.push_back(hierarchical::make_hierarchical_backend(
       shm::make_shm_backend(*node), ring::make_ring_backend(communicators, *ring_chosen),
-      {ring_chosen->algorithms, (*node)->nodes(), config.deterministic}));
+      {ring_chosen->algorithms, (*node)->nodes(), config.deterministic, allocate_staging}));
   world.backends.push_back(ring::make_ring_backend(communicators, *ring_chosen));
   world.backends.push_back(mpi::make_mpi_backend(communicators));
   world.mark_broken = [] { MpiWorld::mark_broken(); };

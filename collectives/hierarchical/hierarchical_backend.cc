@@ -18,7 +18,7 @@ constexpr int kPhases = 3;  ///< scatter, between, gather
 /// A batch on its way through the phases.
 struct Running {
   const Batch* batch = nullptr;
-  std::unique_ptr<std::byte[]> staging;  ///< of a fused batch
+  std::shared_ptr<std::byte> staging;  ///< of a fused batch
   Batch phases[kPhases];
   int phase = 0;
   bool launched = false;  ///< that phase
@@ -109,8 +109,8 @@ class HierarchicalBackend : public Backend {
   void prepare(Lane& lane, const Batch& batch, Running& running) const {
     running.batch = &batch;
     if (batch.tensors.size() > 1) {
-      running.staging = std::make_unique_for_overwrite<std::byte[]>(
-          static_cast<std::size_t>(batch.count()) * size_of(batch.dtype));
+      running.staging =
+          options_.allocate(batch.count() * static_cast<std::int64_t>(size_of(batch.dtype)));
       kernels::pack(batch, 0, batch.count(), running.staging.get());
     }
     const std::int64_t count = batch.count();

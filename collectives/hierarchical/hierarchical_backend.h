@@ -17,6 +17,9 @@
 #include <ringleader/collectives/selection/algorithm_table.h>
 #include <ringleader/core/runtime/backend.h>
 
+#include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -28,6 +31,8 @@ struct HierarchicalOptions {
   selection::AlgorithmTable algorithms;  ///< say for which batches
   std::vector<int> nodes;                ///< for each world rank a number of its host
   bool deterministic = true;             ///< the same order of summation for all sizes
+  /// Gives memory for fused batches, best such that the ranks of a host share it.
+  std::function<std::shared_ptr<std::byte>(std::int64_t bytes)> allocate;
 };
 
 std::unique_ptr<Backend> make_hierarchical_backend(std::unique_ptr<Backend> inside,

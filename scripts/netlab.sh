@@ -8,8 +8,9 @@
 #   scripts/netlab.sh --hosts 4 --delay 100us PROGRAM     # where the kernel has netem
 #
 # Prints the goodput and the round trip that it measured between the first two hosts, then runs the
-# program with one or more ranks on each. Everything is taken down at the end. Exits with 77 where
-# namespaces cannot be made.
+# program with one or more ranks on each. The bridge and the hosts' names are in namespaces of their
+# own, so they end with the last process, however it ends, and several labs can run at once. Exits
+# with 77 where namespaces cannot be made.
 set -eu
 
 name=ringlab
@@ -28,16 +29,25 @@ fail() {
 if [ "${1:-}" = agent ]; then
   number=${2##*.}
   shift 2
-  folder=${TMPDIR:-/tmp}/$name$number
+  folder=$RINGLEADER_NETLAB/$name$number
   mkdir -p "$folder"
   exec ip netns exec "$name$number" unshare --uts sh -c "hostname $name$number
     TMPDIR=$folder; export TMPDIR; $*"
 fi
 
-can_run() {
-  [ "$(id -u)" -eq 0 ] && command -v ip >/dev/null && command -v tc >/dev/null &&
-    ip netns add "$name-check" 2>/dev/null && ip netns delete "$name-check"
-}
+if [ "${1:-}" = inside ]; then
+  shift
+else
+  can_run() {
+    [ "$(id -u)" -eq 0 ] && command -v ip >/dev/null && command -v tc >/dev/null &&
+      mkdir -p /run/netns && unshare --net --mount mount -t tmpfs netlab /run/netns 2>/dev/null
+  }
+  if ! can_run; then
+    echo "netlab.sh: network namespaces cannot be made here; they need root and Debian's iproute2" >&2
+    exit 77
+  fi
+  exec unshare --net --mount "$0" inside "$@"
+fi
 
 while [ $# -gt 0 ]; do
   case $1 in
@@ -50,21 +60,13 @@ while [ $# -gt 0 ]; do
   esac
 done
 [ $# -gt 0 ] || fail "which program?"
-if ! can_run; then
-  echo "netlab.sh: network namespaces cannot be made here; they need root and Debian's iproute2" >&2
-  exit 77
-fi
 
-down() {
-  for i in $(seq 1 "$hosts"); do
-    ip netns delete "$name$i" 2>/dev/null || true
-    rm -rf "${TMPDIR:-/tmp}/$name$i"
-  done
-  ip link delete "$name" 2>/dev/null || true
-  rm -f "$hostfile"
-}
-hostfile=$(mktemp)
-trap down EXIT INT TERM
+mount -t tmpfs netlab /run/netns
+RINGLEADER_NETLAB=$(mktemp -d)
+export RINGLEADER_NETLAB
+trap 'rm -rf "$RINGLEADER_NETLAB"' EXIT
+trap 'exit 1' INT TERM
+hostfile=$RINGLEADER_NETLAB/hosts
 
 shape() { # DEVICE [PREFIX...]: limits what the device sends
   device=$1
@@ -83,6 +85,7 @@ delay_by() { # DEVICE [PREFIX...]
     fail "this kernel has no netem, so --delay cannot be had"
 }
 
+ip link set lo up
 ip link add "$name" type bridge
 ip addr add "$network.254/24" dev "$name"
 ip link set "$name" up

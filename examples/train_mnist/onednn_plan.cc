@@ -49,10 +49,11 @@ struct Convolution {
                                                    result, kUnitStride, kNoPadding, kNoPadding);
   }
   static auto backward_weights(const dnnl::engine& engine, const Descriptor& forward,
-                               const memory::desc& weights, const memory::desc& result) {
-    return compat::describe_backward<BackwardWeights>(engine, forward, kDirect, forward.src_desc(),
-                                                      weights, forward.bias_desc(), result,
-                                                      kUnitStride, kNoPadding, kNoPadding);
+                               const memory::desc& source, const memory::desc& weights,
+                               const memory::desc& result) {
+    return compat::describe_backward<BackwardWeights>(engine, forward, kDirect, source, weights,
+                                                      forward.bias_desc(), result, kUnitStride,
+                                                      kNoPadding, kNoPadding);
   }
 };
 
@@ -73,8 +74,9 @@ struct Dense {
     return compat::describe_backward<BackwardData>(engine, forward, source, weights, result);
   }
   static auto backward_weights(const dnnl::engine& engine, const Descriptor& forward,
-                               const memory::desc& weights, const memory::desc& result) {
-    return compat::describe_backward<BackwardWeights>(engine, forward, forward.src_desc(), weights,
+                               const memory::desc& source, const memory::desc& weights,
+                               const memory::desc& result) {
+    return compat::describe_backward<BackwardWeights>(engine, forward, source, weights,
                                                       forward.bias_desc(), result);
   }
 };
@@ -127,18 +129,21 @@ template <typename Layer>
 memory PlanBuilder::linear(const memory& source, std::size_t first,
                            const memory::dims& weights_dims, const memory::dims& result_dims) {
   const memory bias = wrap(parameters_[first + 1].value, {weights_dims[0]});
-  const auto forward = Layer::forward(engine_, source.get_desc(), any(weights_dims),
-                                      bias.get_desc(), any(result_dims));
+  // The source's layout is left open: what the layer before prefers to write, oneDNN may read with
+  // its reference kernel only, a thousand times slower than with a reorder between them.
+  const auto forward = Layer::forward(engine_, any(compat::dims_of(source.get_desc())),
+                                      any(weights_dims), bias.get_desc(), any(result_dims));
+  const memory input = converted(source, forward.src_desc(), plan_.forward);
   const memory weights = converted(wrap(parameters_[first].value, weights_dims),
                                    forward.weights_desc(), plan_.forward);
   const memory result(forward.dst_desc(), engine_);
   plan_.forward.push_back({typename Layer::Forward(forward),
-                           {{DNNL_ARG_SRC, source},
+                           {{DNNL_ARG_SRC, input},
                             {DNNL_ARG_WEIGHTS, weights},
                             {DNNL_ARG_BIAS, bias},
                             {DNNL_ARG_DST, result}}});
   backward_.push_back([=, this](const memory& gradient) {
-    return linear_backward<Layer>(forward, source, first, weights_dims, gradient);
+    return linear_backward<Layer>(forward, input, first, weights_dims, gradient);
   });
   return result;
 }
@@ -150,10 +155,10 @@ memory PlanBuilder::linear_backward(const typename Layer::Descriptor& forward, c
   // The weights' gradient comes before the source's, so that its reduction over the ranks starts
   // as early as possible.
   std::vector<Step>& steps = plan_.backward;
-  // The layout of the result's gradient is left open, too: for a single input channel oneDNN has
-  // a fast kernel only for the plain one.
-  const auto by_weights = Layer::backward_weights(engine_, forward, any(weights_dims),
-                                                  any(compat::dims_of(gradient.get_desc())));
+  const memory::dims source_dims = compat::dims_of(source.get_desc());
+  const memory::dims result_dims = compat::dims_of(gradient.get_desc());
+  const auto by_weights = Layer::backward_weights(engine_, forward, any(source_dims),
+                                                  any(weights_dims), any(result_dims));
   const memory plain_weights = wrap(parameters_[first].gradient, weights_dims);
   const bool direct = by_weights.diff_weights_desc() == plain_weights.get_desc();
   const memory weights = direct ? plain_weights : memory(by_weights.diff_weights_desc(), engine_);
@@ -167,13 +172,13 @@ memory PlanBuilder::linear_backward(const typename Layer::Descriptor& forward, c
   steps.back().completes = {first + 1, first};
   if (first == 0) return {};
 
-  const auto by_source = Layer::backward_data(engine_, forward, source.get_desc(),
-                                              any(weights_dims), gradient.get_desc());
+  const auto by_source =
+      Layer::backward_data(engine_, forward, any(source_dims), any(weights_dims), any(result_dims));
   const memory values =
       converted(wrap(parameters_[first].value, weights_dims), by_source.weights_desc(), steps);
   const memory source_gradient(by_source.diff_src_desc(), engine_);
   steps.push_back({typename Layer::BackwardData(by_source),
-                   {{DNNL_ARG_DIFF_DST, gradient},
+                   {{DNNL_ARG_DIFF_DST, converted(gradient, by_source.diff_dst_desc(), steps)},
                     {DNNL_ARG_WEIGHTS, values},
                     {DNNL_ARG_DIFF_SRC, source_gradient}}});
   return source_gradient;
@@ -188,7 +193,8 @@ memory PlanBuilder::max_pool(const memory& source, const memory::dims& result_di
   plan_.forward.push_back(
       {compat::PoolForward(forward),
        {{DNNL_ARG_SRC, source}, {DNNL_ARG_DST, result}, {DNNL_ARG_WORKSPACE, winners}}});
-  backward_.push_back([=, this](const memory& gradient) {
+  backward_.push_back([=, this](const memory& of_result) {
+    const memory gradient = converted(of_result, result.get_desc(), plan_.backward);
     const auto backward = compat::describe_backward<compat::PoolBackward>(
         engine_, forward, kMax, source.get_desc(), gradient.get_desc(), kPoolWindow, kPoolWindow,
         kNoPadding, kNoPadding, kNoPadding);
@@ -206,7 +212,8 @@ memory PlanBuilder::relu(const memory& data) {
   const auto forward = compat::describe_relu(engine_, data.get_desc());
   plan_.forward.push_back(
       {dnnl::eltwise_forward(forward), {{DNNL_ARG_SRC, data}, {DNNL_ARG_DST, data}}});
-  backward_.push_back([=, this](const memory& gradient) {
+  backward_.push_back([=, this](const memory& of_result) {
+    const memory gradient = converted(of_result, data.get_desc(), plan_.backward);
     const auto backward =
         compat::describe_relu_backward(engine_, forward, gradient.get_desc(), data.get_desc());
     plan_.backward.push_back(

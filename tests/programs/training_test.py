@@ -2,8 +2,10 @@
 """train_mnist learns, and the number of ranks does not change what it learns."""
 
 import os
+import platform
 import re
 import unittest
+from unittest import mock
 
 import harness
 import train_mnist as mnist
@@ -39,6 +41,18 @@ class Learning(unittest.TestCase):
         self.assertGreaterEqual(accuracy, ACCURACY_MIN)
         self.assertLessEqual(accuracy, 1.0, "a fraction, not a percentage")
         self.assertIn("parameters identical on 2 ranks", run.out[-1])
+
+    @unittest.skipUnless(platform.machine() == "x86_64", "what oneDNN is made for")
+    def test_no_layer_runs_on_the_reference_kernels(self):
+        # With AVX-512 they were chosen once, and training took two hundred times as long.
+        for instructions in ["AVX2", "DEFAULT"]:
+            with mock.patch.dict(os.environ, DNNL_VERBOSE="1", ONEDNN_MAX_CPU_ISA=instructions):
+                run, _ = mnist.train("--batch-size", 32, "--epochs", 1, "--train-limit", 64,
+                                     timeout_s=120)
+            self.assertEqual(run.exit_code, 0, run.text)
+            kernels = {line for line in run.out if ",exec," in line}
+            self.assertGreater(len(kernels), 10)
+            self.assertEqual([line for line in kernels if ",ref:" in line], [])
 
     def test_a_missed_target_accuracy_is_exit_code_1(self):
         run, _ = mnist.train("--train-limit", 64, "--epochs", 1, "--target-accuracy", 1,

@@ -6,6 +6,7 @@
 #include <ringleader/core/traffic.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <iterator>
 #include <limits>
@@ -101,22 +102,30 @@ void finish_block(const ReduceSpec& spec, Acc* values, std::int64_t count) {
   }
 }
 
+/// Elements [begin, begin + n) of all sources by the tree of reduce.h.
+template <typename T, typename Acc>
+void combine_sources(const ReduceSpec& spec, std::span<const void* const> sources,
+                     std::int64_t begin, std::int64_t n, Acc* total) {
+  if (sources.size() == 1) {
+    widen(static_cast<const T*>(sources[0]) + begin, total, n);
+    return scale_block(total, spec.prescale, n);
+  }
+  const std::size_t half = std::bit_ceil(sources.size()) / 2;
+  Acc upper[kBlock];
+  combine_sources<T>(spec, sources.first(half), begin, n, total);
+  combine_sources<T>(spec, sources.subspan(half), begin, n, upper);
+  with_op<Acc>(spec.op, [&](auto op) {
+    for (std::int64_t i = 0; i < n; ++i) total[i] = op(total[i], upper[i]);
+  });
+}
+
 template <typename T, typename Acc>
 void reduce_as(const ReduceSpec& spec, std::span<const void* const> sources, void* out,
                std::int64_t count) {
   Acc total[kBlock];
-  Acc next[kBlock];
   for (std::int64_t begin = 0; begin < count; begin += kBlock) {
     const std::int64_t n = std::min(kBlock, count - begin);
-    widen(static_cast<const T*>(sources[0]) + begin, total, n);
-    scale_block(total, spec.prescale, n);
-    for (std::size_t s = 1; s < sources.size(); ++s) {
-      widen(static_cast<const T*>(sources[s]) + begin, next, n);
-      scale_block(next, spec.prescale, n);
-      with_op<Acc>(spec.op, [&](auto op) {
-        for (std::int64_t i = 0; i < n; ++i) total[i] = op(total[i], next[i]);
-      });
-    }
+    combine_sources<T>(spec, sources, begin, n, total);
     finish_block(spec, total, n);
     narrow(total, static_cast<T*>(out) + begin, n);
   }

@@ -5,8 +5,11 @@
 //   reduce(spec_of(batch), sources, out, count);    // out[i] = finish(op over sources[.][i])
 //
 // Arithmetic is done in a wider type and rounded once: 16-bit floats in f32, integers in i64
-// (averages of i64 in 128 bits), f32 and f64 in themselves. Sources are combined in the order in
-// which they are given, so the result does not depend on how a buffer was cut into pieces.
+// (averages of i64 in 128 bits), f32 and f64 in themselves. Sources are combined by one binary tree
+// over their order, ((0 + 1) + (2 + 3)) + (4 + 5): of n, the first 2^k < n and the rest. So the
+// result does not depend on how a buffer was cut into pieces; the rounding error grows with log n;
+// and if each of 2^m ranks has already combined 2^l neighbouring values in this way, the result is
+// that of 2^(m+l) ranks, bit for bit.
 #pragma once
 
 #include <ringleader/core/batch.h>
@@ -32,9 +35,10 @@ ReduceSpec spec_of(const Batch& batch);
 /// Streaming into memory that was just read costs more than it saves.
 enum class Stores : std::uint8_t { cached, streaming };
 
-/// Combines whole rows: outs[.][i] = (prescale * sources[0][i] op prescale * sources[1][i] op ...),
-/// then divided and postscaled. Each holds `count` elements; an out may be one of the sources, else
-/// nothing overlaps. Every source is read once and every out written once.
+/// Combines whole rows by that tree, then divides and postscales:
+/// outs[.][i] = (prescale * sources[0][i] op prescale * sources[1][i] op ...). Each holds `count`
+/// elements; an out may be one of the sources, else nothing overlaps. Every source is read once and
+/// every out written once.
 void reduce(const ReduceSpec& spec, std::span<const void* const> sources,
             std::span<void* const> outs, std::int64_t count, Stores stores = Stores::cached);
 

@@ -7,8 +7,7 @@
 // once, and every element of every output stored once.
 #include <ringleader/collectives/kernels/vectorized.h>
 
-#include <ringleader/core/half.h>
-
+#include <bit>
 #include <type_traits>
 
 #undef HWY_TARGET_INCLUDE
@@ -17,6 +16,8 @@
 // After foreach_target.h, as Highway asks:
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
+
+#include <ringleader/collectives/kernels/element_memory-inl.h>
 
 HWY_BEFORE_NAMESPACE();
 namespace ringleader::kernels::vectorized {
@@ -51,73 +52,6 @@ struct Max {
   }
 };
 
-/// How elements of type T come into vectors of the type in which is reckoned, and out of them.
-template <typename T>
-struct Memory {
-  using Lane = T;
-  template <typename D>
-  static hn::Vec<D> load(D d, const T* from) {
-    return hn::LoadU(d, from);
-  }
-  template <typename D>
-  static void store(D d, hn::Vec<D> v, T* to) {
-    hn::StoreU(v, d, to);
-  }
-  template <typename D>
-  static void stream(D d, hn::Vec<D> v, T* to) {
-    hn::Stream(v, d, to);
-  }
-};
-
-template <>
-struct Memory<BFloat16> {
-  using Lane = float;
-  template <typename D>
-  static hn::Vec<D> load(D d, const BFloat16* from) {
-    const hn::Rebind<std::uint16_t, D> narrow;
-    const hn::RebindToUnsigned<D> wide;
-    const auto bits = hn::LoadU(narrow, reinterpret_cast<const std::uint16_t*>(from));
-    return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(wide, bits)));
-  }
-  /// Rounds to nearest, ties to even, as BFloat16 does.
-  template <typename D>
-  static void store([[maybe_unused]] D d, hn::Vec<D> v, BFloat16* to) {
-    const hn::Rebind<std::uint16_t, D> narrow;
-    const hn::RebindToUnsigned<D> wide;
-    const hn::RebindToSigned<D> as_signed;
-    const auto bits = hn::BitCast(wide, v);
-    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(wide, 1));
-    const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(wide, 0x7fff))));
-    const auto quiet = hn::Or(hn::ShiftRight<16>(bits), hn::Set(wide, 0x40));
-    const auto chosen = hn::IfThenElse(hn::RebindMask(wide, hn::Ne(v, v)), quiet, rounded);
-    const auto half = hn::DemoteTo(narrow, hn::BitCast(as_signed, chosen));
-    hn::StoreU(half, narrow, reinterpret_cast<std::uint16_t*>(to));
-  }
-  template <typename D>
-  static void stream(D d, hn::Vec<D> v, BFloat16* to) {
-    store(d, v, to);
-  }
-};
-
-template <>
-struct Memory<Float16> {
-  using Lane = float;
-  template <typename D>
-  static hn::Vec<D> load([[maybe_unused]] D d, const Float16* from) {
-    const hn::Rebind<hwy::float16_t, D> half;
-    return hn::PromoteTo(d, hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(from)));
-  }
-  template <typename D>
-  static void store([[maybe_unused]] D d, hn::Vec<D> v, Float16* to) {
-    const hn::Rebind<hwy::float16_t, D> half;
-    hn::StoreU(hn::DemoteTo(half, v), half, reinterpret_cast<hwy::float16_t*>(to));
-  }
-  template <typename D>
-  static void stream(D d, hn::Vec<D> v, Float16* to) {
-    store(d, v, to);
-  }
-};
-
 /// Everything about a reduction but the place in the data.
 template <typename T>
 struct Work {
@@ -139,52 +73,73 @@ hn::Vec<D> load(D d, const Work<T>& work, std::size_t source, std::int64_t at) {
   return v;
 }
 
+/// Neighbouring vectors, of as many elements as fit.
+template <int kVectors, typename D>
+struct Row {
+  hn::Vec<D> a, b, c, e;  ///< b to e: only where kVectors is 4
+};
+
+template <int kVectors, typename T, typename D>
+Row<kVectors, D> load_row(D d, const Work<T>& work, std::size_t source, std::int64_t at) {
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const auto a = load(d, work, source, at);
+  if constexpr (kVectors == 1) return {a, a, a, a};
+  return {a, load(d, work, source, at + lanes), load(d, work, source, at + 2 * lanes),
+          load(d, work, source, at + 3 * lanes)};
+}
+
+template <typename Op, int kVectors, typename D>
+Row<kVectors, D> combine(const Row<kVectors, D>& x, const Row<kVectors, D>& y) {
+  const Op op;
+  if constexpr (kVectors == 1) return {op(x.a, y.a), x.b, x.c, x.e};
+  return {op(x.a, y.a), op(x.b, y.b), op(x.c, y.c), op(x.e, y.e)};
+}
+
+/// Sources [first, first + count) by the tree of reduce.h. Its depth is the logarithm of their
+/// number; up to four stay in registers.
+template <int kVectors, typename Op, typename T, typename D>
+Row<kVectors, D> combine_sources(D d, const Work<T>& work, std::size_t first, std::size_t count,
+                                 std::int64_t at) {
+  const auto row = [&](std::size_t source) {
+    return load_row<kVectors>(d, work, first + source, at);
+  };
+  if (count == 1) return row(0);
+  const auto pair = combine<Op>(row(0), row(1));
+  if (count == 2) return pair;
+  if (count == 3) return combine<Op>(pair, row(2));
+  if (count == 4) return combine<Op>(pair, combine<Op>(row(2), row(3)));
+  const std::size_t half = std::bit_ceil(count) / 2;
+  return combine<Op>(combine_sources<kVectors, Op>(d, work, first, half, at),
+                     combine_sources<kVectors, Op>(d, work, first + half, count - half, at));
+}
+
 /// kVectors vectors from element `at` on.
 template <int kVectors, typename Op, typename T, typename D>
 void reduce_vectors(D d, const Work<T>& work, std::int64_t at) {
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  const Op op;
-  auto a = load(d, work, 0, at);
-  auto b = a;
-  auto c = a;
-  auto e = a;
-  if constexpr (kVectors == 4) {
-    b = load(d, work, 0, at + lanes);
-    c = load(d, work, 0, at + 2 * lanes);
-    e = load(d, work, 0, at + 3 * lanes);
-  }
-  for (std::size_t s = 1; s < work.sources.size(); ++s) {
-    a = op(a, load(d, work, s, at));
-    if constexpr (kVectors == 4) {
-      b = op(b, load(d, work, s, at + lanes));
-      c = op(c, load(d, work, s, at + 2 * lanes));
-      e = op(e, load(d, work, s, at + 3 * lanes));
-    }
-  }
+  auto row = combine_sources<kVectors, Op>(d, work, 0, work.sources.size(), at);
   if constexpr (std::is_floating_point_v<typename Memory<T>::Lane>) {
     if (work.scales_after) {
       const auto factor = hn::Set(d, work.after);
-      a = hn::Mul(a, factor);
-      b = hn::Mul(b, factor);
-      c = hn::Mul(c, factor);
-      e = hn::Mul(e, factor);
+      row = {hn::Mul(row.a, factor), hn::Mul(row.b, factor), hn::Mul(row.c, factor),
+             hn::Mul(row.e, factor)};
     }
   }
   for (void* const out : work.outs) {
     T* to = static_cast<T*>(out) + at;
     if constexpr (kVectors == 4) {
       if (work.streams) {
-        Memory<T>::stream(d, a, to);
-        Memory<T>::stream(d, b, to + lanes);
-        Memory<T>::stream(d, c, to + 2 * lanes);
-        Memory<T>::stream(d, e, to + 3 * lanes);
+        Memory<T>::stream(d, row.a, to);
+        Memory<T>::stream(d, row.b, to + lanes);
+        Memory<T>::stream(d, row.c, to + 2 * lanes);
+        Memory<T>::stream(d, row.e, to + 3 * lanes);
         continue;
       }
-      Memory<T>::store(d, b, to + lanes);
-      Memory<T>::store(d, c, to + 2 * lanes);
-      Memory<T>::store(d, e, to + 3 * lanes);
+      Memory<T>::store(d, row.b, to + lanes);
+      Memory<T>::store(d, row.c, to + 2 * lanes);
+      Memory<T>::store(d, row.e, to + 3 * lanes);
     }
-    Memory<T>::store(d, a, to);
+    Memory<T>::store(d, row.a, to);
   }
 }
 

@@ -104,7 +104,7 @@ nlohmann::ordered_json run_size(const Options& options, std::int64_t bytes, doub
   optimizer_options.name = "latency" + std::to_string(bytes);
   DistributedOptimizer optimizer(
       std::vector<Slot>{{"gradient", TensorView(parameter), TensorView(gradient)}}, [] {},
-      optimizer_options);
+      GradientMeaning::mean, optimizer_options);
   const std::vector<Contender> contenders = {
       {"plan", [&] { optimizer.step(); }},
       {"dynamic", [&] { allreduce("latency", gradient, gradient, ReduceOp::sum); }},

@@ -165,9 +165,8 @@ nlohmann::ordered_json run(const Options& options) {
   Model model(options);
   OptimizerOptions optimizer_options;
   optimizer_options.broadcast_parameters = false;
-  optimizer_options.meaning = GradientMeaning::sum;
   DistributedOptimizer optimizer(
-      model.slots(), [] {}, optimizer_options);
+      model.slots(), [] {}, GradientMeaning::sum, optimizer_options);
   const auto nothing = [](std::size_t) {};
   const auto step = [&] {
     model.backward([&](std::size_t i) {

@@ -15,6 +15,10 @@ namespace ringleader {
 std::shared_ptr<runtime::Runtime> current_runtime(const char* what);
 Topology current_topology(const char* what);
 
+/// Whether a sum over the ranks is that of the binary tree of kernels/reduce.h, on any backend that
+/// may be chosen.
+bool sums_by_one_tree();
+
 /// Names that begin so are the library's own.
 constexpr const char* kReservedPrefix = "ringleader/";
 

@@ -5,19 +5,24 @@
 //
 //   ringleader::init();
 //   my::Sgd sgd(...);
-//   ringleader::DistributedOptimizer optimizer(sgd);   // broadcasts parameters, registers the plan
+//   ringleader::DistributedOptimizer optimizer(sgd, ringleader::GradientMeaning::mean);
 //   ...
 //   optimizer.step();                                  // gradients are averaged, then sgd.step()
 //
-// It does not compute gradients, and it does not change what the optimizer does with them.
+// Wrapping broadcasts the parameters and registers the gradients as a plan, so that steps need no
+// control messages. It does not compute gradients, and it does not change what the optimizer does
+// with them. What the meaning of the gradients is need not be said if the optimizer's adapter
+// (optimizer_adapter.h) knows it.
 #pragma once
 
 #include <ringleader/ops/gradient_reducer.h>
+#include <ringleader/ops/optimizer_adapter.h>
 #include <ringleader/ops/slot.h>
 
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -30,40 +35,92 @@ class DistributedOptimizer {
   /// Wraps `optimizer`, which must outlive the wrapper. Collective: broadcasts the parameters from
   /// the root and agrees on names, shapes and order with the other ranks. Blocks.
   /// Errors: mismatch, naming the first parameter about which ranks differ; invalid_argument if a
-  /// gradient does not fit its parameter or a name is repeated.
+  /// gradient does not fit its parameter, a name is repeated, or a parameter is wrapped already.
   explicit DistributedOptimizer(Optimizer& optimizer, const OptimizerOptions& options = {},
                                 SourceLocation where = SourceLocation::current())
-      : DistributedOptimizer(std::shared_ptr<Optimizer>(&optimizer, [](Optimizer*) {}), options,
-                             where) {}
+      : DistributedOptimizer(optimizer, detail::meaning_of<Optimizer>(), options, where) {}
+
+  /// The same, saying what the gradients mean.
+  DistributedOptimizer(Optimizer& optimizer, GradientMeaning meaning,
+                       const OptimizerOptions& options = {},
+                       SourceLocation where = SourceLocation::current())
+      : DistributedOptimizer(std::shared_ptr<Optimizer>(&optimizer, [](Optimizer*) {}), meaning,
+                             options, where) {}
 
   /// Wraps an update function over flat arrays. The slots' memory must outlive the wrapper.
-  DistributedOptimizer(std::vector<Slot> slots, std::function<void()> step,
+  DistributedOptimizer(std::vector<Slot> slots, std::function<void()> step, GradientMeaning meaning,
                        const OptimizerOptions& options = {},
                        SourceLocation where = SourceLocation::current())
       : DistributedOptimizer(
-            std::make_shared<Optimizer>(Optimizer{std::move(slots), std::move(step)}), options,
-            where) {}
+            std::make_shared<Optimizer>(Optimizer{std::move(slots), std::move(step)}), meaning,
+            options, where) {}
 
   /// Says that the gradient of slot `index` is complete for this backward pass; its reduction
   /// starts at once while other layers are still being computed. Optional: without any call all
-  /// gradients are reduced by step(). Once a program has called it, a gradient that is not
-  /// announced in a step counts as missing and contributes zeros.
+  /// gradients are reduced by step(). Once a program (or the optimizer's adapter) has called it, a
+  /// gradient that is not announced in a step counts as missing and contributes zeros.
   /// Does not block. Errors: invalid_argument if announced more often than passes_per_step.
   void ready(std::size_t index, SourceLocation where = SourceLocation::current()) {
-    reducer_.ready(index, where);
+    reducer_->ready(index, where);
   }
+
+  /// Until the guard is gone, gradients that become ready stay here: the program accumulates them,
+  /// and those of the next pass without a guard are reduced with all that has been added up. The
+  /// program divides by the number of passes where it wants their mean.
+  [[nodiscard]] NoSyncGuard no_sync() { return NoSyncGuard(*reducer_); }
+
+  /// For ranks with different numbers of steps: the guard's end waits until all ranks have come
+  /// there, while this rank contributes zeros to the others' steps; then all continue with the
+  /// parameters of the rank that came last.
+  ///
+  ///   { const auto guard = optimizer.join(); while (data.next()) { ...; optimizer.step(); } }
+  [[nodiscard]] JoinGuard join() { return JoinGuard(*reducer_); }
+
+  /// With `virtual_workers`: the numbers of this rank's, for a loop that computes the gradients of
+  /// one after another. Leaving the loop early gives the step up.
+  ///
+  ///   for (int worker : optimizer.virtual_workers()) compute_gradients(batch_of(worker));
+  VirtualWorkers virtual_workers() { return VirtualWorkers(*reducer_); }
 
   /// Waits until every gradient holds the result of all ranks, so that it can be clipped or
   /// inspected; the next step() does not reduce again. Blocks.
   void synchronize(SourceLocation where = SourceLocation::current()) {
-    reducer_.synchronize(where);
+    reducer_->synchronize(where);
+  }
+
+  /// synchronize(), then scales all gradients so that the root of the sum of the squares of all
+  /// their elements is at most `norm_max` (Pascanu et al. 2013). Returns what it was. Blocks.
+  double clip_gradient_norm(double norm_max, SourceLocation where = SourceLocation::current()) {
+    return reducer_->clip_norm(norm_max, where);
   }
 
   /// synchronize() unless that was done, then the optimizer's own step. Blocks.
+  /// Errors: invalid_argument from a second thread at the same time, inside no_sync(), or if the
+  /// optimizer has other parameters than when it was wrapped.
   void step(SourceLocation where = SourceLocation::current()) {
-    reducer_.synchronize(where);
-    OptimizerAdapter<Optimizer>::step(*optimizer_);
-    reducer_.begin_step();
+    const StepGuard guard = begin(where);
+    reducer_->synchronize(where);
+    adapter_.step(*optimizer_);
+    reducer_->begin_step();
+  }
+
+  /// For optimizers that evaluate the loss themselves (L-BFGS): calls their step with a function
+  /// that calls `evaluate`, then makes gradients and loss those of all ranks. Returns what their
+  /// step returns. Blocks.
+  template <typename Closure, typename = std::enable_if_t<std::is_invocable_v<Closure&>>>
+  auto step(Closure&& evaluate, SourceLocation where = SourceLocation::current()) {
+    const StepGuard guard = begin(where);
+    return adapter_.step(*optimizer_, [&] {
+      auto loss = evaluate();
+      reducer_->synchronize(where);
+      if constexpr (std::is_arithmetic_v<decltype(loss)>) {
+        reducer_->combine_loss(TensorView(&loss, {}), where);
+      } else {
+        reducer_->combine_loss(adapter_.loss(loss), where);
+      }
+      reducer_->begin_step();
+      return loss;
+    });
   }
 
   /// The wrapped optimizer.
@@ -71,19 +128,40 @@ class DistributedOptimizer {
   Optimizer& operator*() { return *optimizer_; }
 
  private:
-  DistributedOptimizer(std::shared_ptr<Optimizer> optimizer, const OptimizerOptions& options,
-                       SourceLocation where)
+  DistributedOptimizer(std::shared_ptr<Optimizer> optimizer, GradientMeaning meaning,
+                       const OptimizerOptions& options, SourceLocation where)
       : optimizer_(std::move(optimizer)),
-        reducer_(OptimizerAdapter<Optimizer>::slots(*optimizer_), options, where) {}
+        reducer_(std::make_shared<GradientReducer>(adapter_.slots(*optimizer_), meaning, options,
+                                                   where)) {
+    if constexpr (detail::Has<detail::ScalarsOf, Optimizer>::value) {
+      reducer_->compare(adapter_.scalars(*optimizer_), where);
+    }
+    if constexpr (detail::Has<detail::OnReadyOf, Optimizer>::value) {
+      // The hooks may outlive this object's address, not the reducer's.
+      hooks_ = adapter_.on_ready(*optimizer_, [reducer = reducer_.get(), where](std::size_t index) {
+        reducer->ready(index, where);
+      });
+    }
+  }
+
+  StepGuard begin(SourceLocation where) {
+    if constexpr (detail::Has<detail::CountOf, Optimizer>::value) {
+      reducer_->check_count(adapter_.count(*optimizer_));
+    }
+    return StepGuard(*reducer_, where);
+  }
 
   std::shared_ptr<Optimizer> optimizer_;
-  GradientReducer reducer_;
+  OptimizerAdapter<Optimizer> adapter_;
+  std::shared_ptr<GradientReducer> reducer_;
+  std::shared_ptr<void> hooks_;
 };
 
 template <typename Step>
-DistributedOptimizer(std::vector<Slot>, Step) -> DistributedOptimizer<FunctionOptimizer>;
+DistributedOptimizer(std::vector<Slot>, Step, GradientMeaning)
+    -> DistributedOptimizer<FunctionOptimizer>;
 template <typename Step>
-DistributedOptimizer(std::vector<Slot>, Step, OptimizerOptions)
+DistributedOptimizer(std::vector<Slot>, Step, GradientMeaning, OptimizerOptions)
     -> DistributedOptimizer<FunctionOptimizer>;
 
 }  // namespace ringleader

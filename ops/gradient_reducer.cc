@@ -1,221 +1,230 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/ops/gradient_reducer.h>
 
-#include <ringleader/core/runtime/runtime.h>
+#include <ringleader/core/log.h>
 #include <ringleader/ops/broadcast.h>
 #include <ringleader/ops/current_session.h>
-#include <ringleader/ops/memory.h>
+#include <ringleader/ops/gradient_reducer_impl.h>
+#include <ringleader/ops/optimizer_checks.h>
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cstring>
-#include <mutex>
-#include <set>
-#include <utility>
 
 namespace ringleader {
 namespace {
 
-[[noreturn]] void refuse(const OptimizerOptions& options, std::string_view why) {
-  throw Error(Status(Code::invalid_argument,
-                     fmt::format("DistributedOptimizer '{}': {}", options.name, why)));
-}
-
-void check(const std::vector<Slot>& slots, const OptimizerOptions& options) {
-  if (slots.empty()) refuse(options, "the optimizer has no parameters");
-  if (options.passes_per_step < 1) refuse(options, "passes_per_step must be at least 1");
-  std::set<std::string> names;
-  for (const Slot& slot : slots) {
-    if (!names.insert(slot.name).second) {
-      refuse(options, fmt::format("two parameters are named '{}'", slot.name));
-    }
-    const bool fits = slot.parameter.count() == slot.gradient.count() &&
-                      slot.parameter.dtype() == slot.gradient.dtype();
-    if (!fits) refuse(options, fmt::format("the gradient of '{}' does not fit it", slot.name));
-    if (slot.gradient.device() != Device::host) {
-      throw Error(Status(Code::unsupported, "this build has no backend for device memory"));
-    }
-  }
-}
-
-protocol::Request plan_request(const std::vector<Slot>& slots, const OptimizerOptions& options) {
+protocol::Request plan_request(const std::vector<Slot>& slots, GradientMeaning meaning,
+                               const OptimizerOptions& options, int passes) {
   protocol::Request request;
   request.op = Op::register_plan;
   request.process_set = options.process_set.id;
   request.name = std::string(kReservedPrefix) + "plan/" + options.name;
-  const bool mean = options.meaning == GradientMeaning::mean;
+  const bool mean = meaning == GradientMeaning::mean;
   request.reduce_op = mean ? ReduceOp::average : ReduceOp::sum;
-  request.postscale = mean ? 1.0 / options.passes_per_step : 1.0;
+  request.postscale = mean ? 1.0 / passes : 1.0;
   request.average_over_contributors = options.average_over_contributors;
+  const DType compressed = compressed_type(options.compression);
   for (const Slot& slot : slots) {
-    request.tensors.push_back({slot.name, slot.gradient.shape(), slot.gradient.dtype()});
+    request.tensors.push_back(
+        {slot.name, slot.gradient.shape(), wire_type(slot.gradient.dtype(), compressed)});
   }
   return request;
 }
 
 }  // namespace
 
-class GradientReducer::Impl {
- public:
-  Impl(std::vector<Slot> slots, const OptimizerOptions& options, SourceLocation where)
-      : slots_(std::move(slots)),
-        options_(options),
-        runtime_(current_runtime("DistributedOptimizer")),
-        passes_(slots_.size(), 0),
-        operations_(slots_.size()),
-        submitted_(slots_.size(), false) {
-    check(slots_, options_);
-    // The plan first: it names what differs between ranks.
-    plan_ = static_cast<std::uint32_t>(
-        run_operation("DistributedOptimizer", plan_request(slots_, options_), where));
-    if (options_.broadcast_parameters) {
-      ringleader::broadcast_parameters(slots_, options_.root, options_.process_set);
-    }
-    move_gradients();  // the last that can fail
+GradientReducer::Impl::Impl(std::vector<Slot> slots, GradientMeaning meaning,
+                            const OptimizerOptions& options, SourceLocation where)
+    : slots_(std::move(slots)),
+      meaning_(meaning),
+      options_(options),
+      runtime_(current_runtime("DistributedOptimizer")),
+      announcements_(slots_.size(), 0),
+      held_back_(slots_.size(), false),
+      operations_(slots_.size()),
+      submitted_(slots_.size(), false) {
+  check_optimizer(slots_, options_);
+  passes_ = options_.virtual_workers > 0 ? options_.virtual_workers / options_.process_set.size()
+                                         : options_.passes_per_step;
+  if (options_.virtual_workers > 0) sums_.assign(slots_.size(), TreeAccumulator(passes_));
+  claim_.emplace(slots_, options_.name);
+  // The plan first: it names what differs between ranks.
+  plan_ = static_cast<std::uint32_t>(run_operation(
+      "DistributedOptimizer", plan_request(slots_, meaning_, options_, passes_), where));
+  if (options_.broadcast_parameters) {
+    ringleader::broadcast_parameters(slots_, options_.root, options_.process_set);
   }
+  memory_.emplace(slots_, compressed_type(options_.compression));
+  log_options();
+}
 
-  ~Impl() {
-    release_plan();
-    for (std::size_t i = 0; i < slots_.size(); ++i) {
-      if (homes_[i] != nullptr) move_gradient(slots_[i], homes_[i]);
-    }
-    ringleader::free(shared_);
+GradientReducer::Impl::~Impl() {
+  const auto runtime = runtime_.lock();
+  if (runtime == nullptr) return;
+  complete_step();
+  protocol::Request request;
+  request.op = Op::release_plan;
+  request.process_set = options_.process_set.id;
+  request.name = fmt::format("{}release_plan/{}", kReservedPrefix, plan_);
+  request.target = plan_;
+  runtime->post(make_operation(std::move(request)));
+}
+
+/// If the program gives a step up while some gradients are on their way, the others' memory must
+/// stay until those have arrived, and so must ours: the step ends with what there is.
+void GradientReducer::Impl::complete_step() {
+  const std::lock_guard lock(mutex_);
+  if (std::find(submitted_.begin(), submitted_.end(), true) == submitted_.end()) return;
+  try {
+    submit_rest({});
+    static_cast<void>(wait_for_all());
+  } catch (const Error&) {  // the library is over, and nothing on its way any more
   }
+}
 
-  void ready(std::size_t index, SourceLocation where) {
-    const std::lock_guard lock(mutex_);
-    if (index >= slots_.size()) {
-      refuse(options_, fmt::format("there is no parameter {}", index));
-    }
-    if (synchronized_ || passes_[index] == options_.passes_per_step) {
-      refuse(options_, fmt::format("the gradient of '{}' was announced more than {} time(s) in one "
-                                   "step; call step(), or set passes_per_step",
-                                   slots_[index].name, options_.passes_per_step));
-    }
-    announced_ = true;
-    if (++passes_[index] == options_.passes_per_step)
-      submit(index, runtime::Runtime::Wake::yes, where);
+void GradientReducer::Impl::log_options() const {
+  if (log_level() > LogLevel::debug) return;
+  constexpr const char* kCompressions[] = {"none", "fp16", "bf16"};
+  log(LogLevel::debug,
+      fmt::format("DistributedOptimizer '{}': {} parameters, gradients are {}s, {} pass(es) per "
+                  "step, compression {}, {} virtual workers, broadcast {}",
+                  options_.name, slots_.size(), meaning_ == GradientMeaning::mean ? "mean" : "sum",
+                  passes_, kCompressions[static_cast<int>(options_.compression)],
+                  options_.virtual_workers, options_.broadcast_parameters ? "yes" : "no"));
+}
+
+void GradientReducer::Impl::ready(std::size_t index, SourceLocation where) {
+  const std::lock_guard lock(mutex_);
+  if (index >= slots_.size()) refuse(options_, fmt::format("there is no parameter {}", index));
+  if (holding_back_) {
+    held_back_[index] = true;
+    return;
   }
-
-  void synchronize(SourceLocation where) {
-    const std::lock_guard lock(mutex_);
-    if (synchronized_) return;
-    // Backward order, in which gradients usually become ready.
-    for (std::size_t i = slots_.size(); i-- > 0;) {
-      if (submitted_[i]) continue;
-      if (announced_ && passes_[i] == 0) {
-        std::memset(slots_[i].gradient.data(), 0, slots_[i].gradient.bytes());
-      }
-      submit(i, runtime::Runtime::Wake::no, where);
-    }
-    const auto runtime = runtime_.lock();
-    Status first_error;
-    submitted_.assign(submitted_.size(), false);
-    for (auto& operation : operations_) {
-      if (runtime != nullptr) runtime->wait(*operation);
-      if (first_error.ok()) first_error = operation->status;
-      if (!operation->status.ok()) operation.reset();
-    }
-    if (!first_error.ok()) {
-      passes_.assign(passes_.size(), 0);  // the step is given up; the next call begins a new one
-      throw Error(first_error);
-    }
-    synchronized_ = true;
+  const int expected = options_.virtual_workers > 0 ? passes_done_ + 1 : passes_;
+  if (synchronized_ || announcements_[index] == expected) {
+    refuse(options_, fmt::format("the gradient of '{}' was announced more than {} time(s) in one "
+                                 "step; call step(), or set passes_per_step",
+                                 slots_[index].name, expected));
   }
+  announced_ = true;
+  take(index, runtime::Runtime::Wake::yes, where);
+}
 
-  void begin_step() {
-    const std::lock_guard lock(mutex_);
-    synchronized_ = false;
-    passes_.assign(passes_.size(), 0);
-  }
+/// One more pass has computed the gradient.
+void GradientReducer::Impl::take(std::size_t index, runtime::Runtime::Wake wake,
+                                 SourceLocation where) {
+  const bool complete = ++announcements_[index] == passes_;
+  if (!sums_.empty()) sums_[index].add(slots_[index].gradient);
+  if (complete) submit(index, wake, where);
+}
 
-  const std::vector<Slot>& slots() const { return slots_; }
+/// What no pass has computed on this rank counts as zeros.
+void GradientReducer::Impl::clear_if_missing(std::size_t index) {
+  if (!announced_ || announcements_[index] > 0 || held_back_[index]) return;
+  const TensorView& gradient = slots_[index].gradient;
+  if (gradient.bytes() > 0) std::memset(gradient.data(), 0, gradient.bytes());
+}
 
- private:
-  void release_plan() {
-    const auto runtime = runtime_.lock();
-    if (runtime == nullptr) return;
-    protocol::Request request;
-    request.op = Op::release_plan;
-    request.process_set = options_.process_set.id;
-    request.name = fmt::format("{}release_plan/{}", kReservedPrefix, plan_);
-    request.target = plan_;
-    runtime->post(make_operation(std::move(request)));
-  }
-
-  /// Those that may be moved, one after another on cache lines of their own.
-  void move_gradients() {
-    const auto room = [](const Slot& slot) {
-      return slot.move_gradient ? (slot.gradient.bytes() + 63) / 64 * 64 : 0;
-    };
-    std::size_t total = 0;
-    for (const Slot& slot : slots_) total += room(slot);
-    homes_.resize(slots_.size(), nullptr);
-    if (total == 0) return;
-    shared_ = ringleader::allocate(total);
-    auto* next = static_cast<std::byte*>(shared_);
-    for (std::size_t i = 0; i < slots_.size(); ++i) {
-      if (room(slots_[i]) == 0) continue;
-      homes_[i] = slots_[i].gradient.data();
-      move_gradient(slots_[i], next);
-      next += room(slots_[i]);
+void GradientReducer::Impl::begin_workers() {
+  const std::lock_guard lock(mutex_);
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    if (submitted_[i]) {
+      refuse(options_, "virtual_workers() again before step(), while gradients are on their way");
     }
   }
+  synchronized_ = false;
+  forget_passes();
+}
 
-  static void move_gradient(Slot& slot, void* to) {
-    TensorView& gradient = slot.gradient;
-    std::memcpy(to, gradient.data(), gradient.bytes());
-    gradient = TensorView(to, gradient.shape(), gradient.dtype());
-    slot.move_gradient(to);
+void GradientReducer::Impl::end_worker() {
+  const std::lock_guard lock(mutex_);
+  for (std::size_t i = slots_.size(); i-- > 0;) {
+    if (announcements_[i] > passes_done_) continue;
+    clear_if_missing(i);
+    take(i, runtime::Runtime::Wake::no, {});
   }
+  ++passes_done_;
+}
 
-  void submit(std::size_t index, runtime::Runtime::Wake wake, SourceLocation where) {
-    auto& operation = operations_[index];
-    if (operation != nullptr && operation.use_count() == 1) {
-      operation->done = false;  // that of the last step serves again
+void GradientReducer::Impl::synchronize(SourceLocation where) {
+  const std::lock_guard lock(mutex_);
+  if (synchronized_) return;
+  if (holding_back_) refuse(options_, "gradients cannot be used inside no_sync()");
+  if (!sums_.empty() && passes_done_ != passes_) {
+    refuse(options_, fmt::format("the gradients of {} of {} virtual workers were computed; loop "
+                                 "over virtual_workers()",
+                                 passes_done_, passes_));
+  }
+  submit_rest(where);
+  const Status first_error = wait_for_all();
+  if (!first_error.ok()) {
+    forget_passes();  // the step is given up; the next call begins a new one
+    throw Error(first_error);
+  }
+  synchronized_ = true;
+}
+
+/// In backward order, in which gradients usually become ready.
+void GradientReducer::Impl::submit_rest(SourceLocation where) {
+  for (std::size_t i = slots_.size(); i-- > 0;) {
+    if (submitted_[i]) continue;
+    clear_if_missing(i);
+    submit(i, runtime::Runtime::Wake::no, where);
+  }
+}
+
+Status GradientReducer::Impl::wait_for_all() {
+  const auto runtime = runtime_.lock();
+  Status first_error;
+  for (std::size_t i = slots_.size(); i-- > 0;) {
+    auto& operation = operations_[i];
+    if (runtime != nullptr) runtime->wait(*operation);
+    submitted_[i] = false;
+    if (first_error.ok()) first_error = operation->status;
+    if (operation->status.ok()) {
+      memory_->expand(i);
     } else {
-      operation = std::make_shared<Operation>();
-      operation->wish = PlanParameterRequest{plan_, static_cast<std::uint32_t>(index)};
-      void* gradient = slots_[index].gradient.data();
-      operation->buffers.push_back({gradient, gradient});
+      operation.reset();
     }
-    operation->where = where;
-    submitted_[index] = true;
-    const auto runtime = runtime_.lock();
-    if (runtime == nullptr) {
-      throw Error(
-          Status(Code::not_initialized, "DistributedOptimizer: the library has been shut down"));
-    }
-    runtime->post(operation, wake);
   }
+  return first_error;
+}
 
-  std::vector<Slot> slots_;
-  OptimizerOptions options_;
-  std::weak_ptr<runtime::Runtime> runtime_;
-  std::uint32_t plan_ = 0;
-  void* shared_ = nullptr;    ///< where the gradients were moved to
-  std::vector<void*> homes_;  ///< per slot: where it came from; null: it was not moved
+void GradientReducer::Impl::begin_step() {
+  const std::lock_guard lock(mutex_);
+  synchronized_ = false;
+  forget_passes();
+}
 
-  std::mutex mutex_;
-  std::vector<int> passes_;  ///< per slot: announcements in this step
-  std::vector<std::shared_ptr<Operation>>
-      operations_;               ///< per slot: in flight, or of the last step
-  std::vector<bool> submitted_;  ///< per slot: in flight
-  bool synchronized_ = false;
-  bool announced_ = false;  ///< the program calls ready(): what is not announced is missing
-};
+void GradientReducer::Impl::forget_passes() {
+  announcements_.assign(announcements_.size(), 0);
+  held_back_.assign(held_back_.size(), false);
+  for (TreeAccumulator& sum : sums_) sum.reset();
+  passes_done_ = 0;
+}
 
-GradientReducer::GradientReducer(std::vector<Slot> slots, const OptimizerOptions& options,
-                                 SourceLocation where)
-    : impl_(std::make_unique<Impl>(std::move(slots), options, where)) {}
-
-GradientReducer::~GradientReducer() = default;
-GradientReducer::GradientReducer(GradientReducer&&) noexcept = default;
-GradientReducer& GradientReducer::operator=(GradientReducer&&) noexcept = default;
-
-void GradientReducer::ready(std::size_t index, SourceLocation where) { impl_->ready(index, where); }
-void GradientReducer::synchronize(SourceLocation where) { impl_->synchronize(where); }
-void GradientReducer::begin_step() { impl_->begin_step(); }
-const std::vector<Slot>& GradientReducer::slots() const { return impl_->slots(); }
+void GradientReducer::Impl::submit(std::size_t index, runtime::Runtime::Wake wake,
+                                   SourceLocation where) {
+  memory_->compress(index);
+  auto& operation = operations_[index];
+  if (operation != nullptr && operation.use_count() == 1) {
+    operation->done = false;  // that of the last step serves again
+  } else {
+    operation = std::make_shared<Operation>();
+    operation->wish = PlanParameterRequest{plan_, static_cast<std::uint32_t>(index)};
+    void* const gradient = memory_->wire(index).data();
+    operation->buffers.push_back({gradient, gradient});
+  }
+  operation->where = where;
+  submitted_[index] = true;
+  const auto runtime = runtime_.lock();
+  if (runtime == nullptr) {
+    throw Error(
+        Status(Code::not_initialized, "DistributedOptimizer: the library has been shut down"));
+  }
+  runtime->post(operation, wake);
+}
 
 }  // namespace ringleader

@@ -11,11 +11,14 @@
 #include <ringleader/core/types.h>
 #include <ringleader/ops/broadcast.h>
 #include <ringleader/ops/collectives.h>
+#include <ringleader/ops/distributed_function.h>
 #include <ringleader/ops/distributed_optimizer.h>
 #include <ringleader/ops/distributed_sampler.h>
+#include <ringleader/ops/distributed_update.h>
 #include <ringleader/ops/gradient_reducer.h>
 #include <ringleader/ops/handle.h>
 #include <ringleader/ops/memory.h>
 #include <ringleader/ops/process_set.h>
 #include <ringleader/ops/session.h>
 #include <ringleader/ops/slot.h>
+#include <ringleader/ops/verify_equivalence.h>

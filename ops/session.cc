@@ -24,6 +24,7 @@ struct Current {
   Topology topology;
   std::shared_ptr<void> world;  ///< outlives the runtime
   std::shared_ptr<runtime::Runtime> runtime;
+  bool one_tree = true;
   std::function<void()> mark_broken;
   std::shared_ptr<FlightFile> flight_file;  ///< null: not asked for
   Traffic traffic_before;                   ///< of the process, when the session began
@@ -80,6 +81,7 @@ Current start(const InitOptions& options) {
   }
   Current current;
   current.topology = world->topology;
+  current.one_tree = world->one_tree;
   current.traffic_before = traffic_meter.read();
   current.mark_broken = std::move(world->mark_broken);
   runtime::RuntimeOptions runtime_options = make_runtime_options(*config, *world);
@@ -159,6 +161,12 @@ Topology current_topology(const char* what) {
   const std::lock_guard lock(held.mutex);
   if (held.current.runtime == nullptr) throw_not_initialized(what);
   return held.current.topology;
+}
+
+bool sums_by_one_tree() {
+  Holder& held = holder();
+  const std::lock_guard lock(held.mutex);
+  return held.current.one_tree;
 }
 
 std::shared_ptr<Operation> make_operation(protocol::Request request) {

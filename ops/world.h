@@ -23,7 +23,8 @@ struct World {
   Machine machine;
   std::unique_ptr<ControlPlane> control_plane;
   std::vector<std::unique_ptr<Backend>> backends;  ///< in order of preference
-  bool any_thread = true;             ///< false: only the initializing thread may make progress
+  bool one_tree = true;    ///< sums are taken by one binary tree over the ranks (kernels/reduce.h)
+  bool any_thread = true;  ///< false: only the initializing thread may make progress
   std::shared_ptr<void> keep_alive;   ///< outlives the adapters
   std::function<void()> mark_broken;  ///< the other processes must not be waited for at exit
 };

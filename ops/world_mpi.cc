@@ -58,6 +58,17 @@ std::shared_ptr<std::byte> allocate_staging(std::int64_t bytes) {
   return {static_cast<std::byte*>(memory), [segment](std::byte* data) { segment->free(data); }};
 }
 
+/// Whether summing inside the hosts first is a part of the binary tree over all ranks.
+bool hosts_are_subtrees(const std::vector<int>& nodes) {
+  for (std::size_t r = 1; r < nodes.size(); ++r) {
+    const auto begin = nodes.begin();
+    const auto here = begin + static_cast<std::ptrdiff_t>(r);
+    const bool seen = std::find(begin, here, nodes[r]) != here;
+    if (seen && nodes[r] != nodes[r - 1]) return false;  // its ranks are not in a row
+  }
+  return true;
+}
+
 /// How messages between hosts are used.
 Result<ring::RingOptions> ring_options(const MpiWorld& mpi_world, const std::vector<int>& nodes,
                                        const Config& config) {
@@ -96,6 +107,8 @@ Result<World> open_world(const void* mpi_communicator, const Config& config) {
   World world;
   world.topology = mpi_world->topology();
   world.machine = machine;
+  world.one_tree =
+      config.deterministic && config.backend != "mpi" && hosts_are_subtrees((*node)->nodes());
   world.any_thread = mpi_world->any_thread();
   world.control_plane = std::make_unique<MpiControlPlane>(std::move(*control));
   world.backends.push_back(shm::make_shm_backend(*node));

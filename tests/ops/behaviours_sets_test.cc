@@ -162,7 +162,8 @@ TEST_CASE("83: an optimizer limited to a set changes only its members") {
     OptimizerOptions options;
     options.process_set = even;
     DistributedOptimizer optimizer(
-        {{"w", TensorView(parameter), TensorView(gradient)}}, [] {}, options);
+        {{"w", TensorView(parameter), TensorView(gradient)}}, [] {}, GradientMeaning::mean,
+        options);
     optimizer.step();
     CHECK(parameter[0] == 0.f);
     CHECK(gradient[0] == static_cast<float>(even.size() - 1));

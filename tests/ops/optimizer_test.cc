@@ -20,6 +20,7 @@ struct Sgd {
   std::vector<std::vector<float>> values = {std::vector<float>(3, 1.f), std::vector<float>(5, 2.f)};
   std::vector<std::vector<float>> slopes = {std::vector<float>(3), std::vector<float>(5)};
   int steps = 0;
+  static constexpr GradientMeaning gradient_meaning = GradientMeaning::mean;
 
   std::vector<std::vector<float>>& parameters() { return values; }
   std::vector<std::vector<float>>& gradients() { return slopes; }
@@ -119,13 +120,12 @@ TEST_CASE("sums are added up when the gradient means a sum") {
   std::vector<double> gradient(4, 0.0);
   OptimizerOptions options;
   options.name = "sum";
-  options.meaning = GradientMeaning::sum;
   DistributedOptimizer optimizer(
       {Slot{"w", weight, gradient}},
       [&] {
         for (std::size_t i = 0; i < 4; ++i) weight[i] -= gradient[i];
       },
-      options);
+      GradientMeaning::sum, options);
   gradient.assign(4, 1.0);
   optimizer.step();
   CHECK(weight[3] == -static_cast<double>(size()));
@@ -149,7 +149,11 @@ TEST_CASE("an optimizer that cannot be described is refused") {
   std::vector<float> weight(4);
   std::vector<float> gradient(3);
   const auto wrap = [&](std::vector<Slot> slots) {
-    return outcome_of([&] { DistributedOptimizer optimizer(slots, [] {}); }).code();
+    return outcome_of([&] {
+             DistributedOptimizer optimizer(
+                 slots, [] {}, GradientMeaning::mean);
+           })
+        .code();
   };
   CHECK(wrap({}) == Code::invalid_argument);
   CHECK(wrap({Slot{"w", weight, gradient}}) == Code::invalid_argument);
@@ -199,7 +203,8 @@ TEST_CASE("gradients that may be moved are reduced in shared memory, and come ba
   Slot slot{"weight", TensorView(weight), TensorView(home)};
   slot.move_gradient = [&](void* to) { gradient = static_cast<float*>(to); };
   {
-    DistributedOptimizer optimizer(std::vector<Slot>{slot}, [&] { weight[1] -= gradient[1]; });
+    DistributedOptimizer optimizer(
+        std::vector<Slot>{slot}, [&] { weight[1] -= gradient[1]; }, GradientMeaning::mean);
     CHECK(gradient != home.data());
     CHECK(gradient[1] == 5.f);  // what was there moved with it
     for (int i = 0; i < 3; ++i) {

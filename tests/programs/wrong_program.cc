@@ -54,7 +54,8 @@ void train(const std::vector<std::pair<std::string, int>>& parameters, int steps
     slots.push_back(
         {parameters[i].first, TensorView(memory[2 * i]), TensorView(memory[2 * i + 1])});
   }
-  DistributedOptimizer optimizer(std::move(slots), [] {});
+  DistributedOptimizer optimizer(
+      std::move(slots), [] {}, GradientMeaning::mean);
   for (int step = 0; step < steps; ++step) optimizer.step();
 }
 

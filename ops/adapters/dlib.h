@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// dlib's deep neural networks (dlib/dnn.h), two ways.
+//
+// With a loop of the program's own, which is better, because all gradients travel together:
+//
+//   ringleader::DistributedNet distributed(net, images[0]);   // allocates and broadcasts
+//   parameters
+//   ...
+//   double loss = net.compute_parameter_gradients(images.begin(), images.end(), labels.begin());
+//   distributed.reduce(&loss);
+//   net.update_parameters(solvers, learning_rate);
+//
+// With dlib::dnn_trainer, whose solver is asked for one layer after another and has to answer at
+// once:
+//
+//   using Net = dlib::add_loss_layer<ringleader::AveragedLoss<dlib::loss_multiclass_log_>, Body>;
+//   dlib::dnn_trainer<Net, ringleader::DistributedSolver<dlib::sgd>> trainer(net, ...);
+//
+// The trainer shrinks its learning rate when its loss stops falling; AveragedLoss makes that loss,
+// and so the decision, the same on all ranks.
+#pragma once
+
+#include <ringleader/ops/collectives.h>
+#include <ringleader/ops/distributed_optimizer.h>
+
+#include <dlib/dnn.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace ringleader {
+namespace dlib_adapter {
+
+inline TensorView view_of(dlib::tensor& tensor) {
+  return {tensor.host(), {static_cast<std::int64_t>(tensor.size())}};
+}
+
+template <typename Net>
+std::vector<dlib::tensor*> parameters_of(Net& net) {
+  std::vector<dlib::tensor*> tensors;
+  dlib::visit_layer_parameters(net, [&](std::size_t /*layer*/, dlib::tensor& tensor) {
+    if (tensor.size() > 0) tensors.push_back(&tensor);
+  });
+  return tensors;
+}
+
+template <typename Net>
+std::vector<dlib::tensor*> gradients_of(Net& net) {
+  std::vector<dlib::tensor*> tensors;
+  dlib::visit_layer_parameter_gradients(net, [&](std::size_t /*layer*/, dlib::tensor& tensor) {
+    if (tensor.size() > 0) tensors.push_back(&tensor);
+  });
+  return tensors;
+}
+
+}  // namespace dlib_adapter
+
+/// Averages the gradients of a network over the ranks, in a loop of the program's own.
+/// Threading: one thread at a time.
+template <typename Net>
+class DistributedNet {
+ public:
+  /// Runs `net`, which must outlive this, on one input, because dlib allocates parameters only
+  /// then; then all ranks get the root's. Collective, blocks. Errors: mismatch.
+  DistributedNet(Net& net, const typename Net::input_type& input,
+                 const OptimizerOptions& options = {})
+      : net_(net), options_(options) {
+    const std::vector<typename Net::input_type> inputs(1, input);
+    dlib::resizable_tensor tensor;
+    net_.to_tensor(inputs.begin(), inputs.end(), tensor);
+    net_.subnet().forward(tensor);
+    const auto parameters = dlib_adapter::parameters_of(net_);
+    for (std::size_t i = 0; i < parameters.size() && options_.broadcast_parameters; ++i) {
+      broadcast(options_.name + "/parameter" + std::to_string(i),
+                dlib_adapter::view_of(*parameters[i]), options_.root, options_.process_set);
+    }
+    options_.broadcast_parameters = false;
+  }
+
+  /// After compute_parameter_gradients(): replaces the gradients, and `loss` if it is given, by
+  /// their means over the ranks. Blocks. Errors: those of DistributedOptimizer.
+  void reduce(double* loss = nullptr, SourceLocation where = SourceLocation::current()) {
+    const auto gradients = dlib_adapter::gradients_of(net_);
+    std::vector<const void*> addresses;
+    for (const dlib::tensor* gradient : gradients) addresses.push_back(gradient->host());
+    if (addresses != addresses_) wrap(gradients, where);
+    addresses_ = std::move(addresses);
+    loss_ = loss == nullptr ? 0.0 : *loss;
+    reducer_->synchronize(where);
+    reducer_->begin_step();
+    if (loss != nullptr) *loss = loss_;
+  }
+
+ private:
+  void wrap(const std::vector<dlib::tensor*>& gradients, SourceLocation where) {
+    reducer_.reset();
+    const auto parameters = dlib_adapter::parameters_of(net_);
+    std::vector<Slot> slots;
+    for (std::size_t i = 0; i < gradients.size(); ++i) {
+      slots.push_back({"parameter" + std::to_string(i),
+                       dlib_adapter::view_of(*parameters.at(i)),
+                       dlib_adapter::view_of(*gradients[i]),
+                       {}});
+    }
+    const TensorView loss(&loss_, {1});
+    slots.push_back({"loss", loss, loss, {}});
+    reducer_ =
+        std::make_unique<GradientReducer>(std::move(slots), GradientMeaning::mean, options_, where);
+  }
+
+  Net& net_;
+  OptimizerOptions options_;
+  double loss_ = 0;
+  std::vector<const void*> addresses_;  ///< of the gradients, which dlib may allocate anew
+  std::unique_ptr<GradientReducer> reducer_;
+};
+
+/// A solver for dlib::dnn_trainer. The ranks must begin with the same parameters; dlib's are,
+/// unless the program seeds std::rand() by rank.
+template <typename Solver>
+class DistributedSolver {
+ public:
+  DistributedSolver() : DistributedSolver(Solver()) {}
+  explicit DistributedSolver(Solver solver, std::string name = "solver")
+      : solver_(std::move(solver)), name_(std::move(name)) {}
+
+  // The trainer makes one copy per layer, and calls them in the same order on all ranks.
+  DistributedSolver(const DistributedSolver& other)
+      : solver_(other.solver_), name_(other.name_), layers_(other.layers_) {}
+  DistributedSolver& operator=(const DistributedSolver& other) {
+    solver_ = other.solver_;
+    name_ = other.name_;
+    layers_ = other.layers_;
+    layer_ = -1;
+    return *this;
+  }
+
+  float get_weight_decay() const { return solver_.get_weight_decay(); }
+
+  template <typename Layer>
+  const dlib::tensor& operator()(float learning_rate, const Layer& layer,
+                                 const dlib::tensor& gradient) {
+    if (layer_ < 0) layer_ = (*layers_)++;
+    averaged_.copy_size(gradient);
+    const auto count = static_cast<std::int64_t>(gradient.size());
+    allreduce(name_ + "/" + std::to_string(layer_), ConstTensorView(gradient.host(), {count}),
+              TensorView(averaged_.host_write_only(), {count}));
+    return solver_(learning_rate, layer, averaged_);
+  }
+
+  friend void serialize(const DistributedSolver& item, std::ostream& out) {
+    using dlib::serialize;
+    serialize(item.solver_, out);
+  }
+  friend void deserialize(DistributedSolver& item, std::istream& in) {
+    using dlib::deserialize;
+    deserialize(item.solver_, in);
+  }
+  friend std::ostream& operator<<(std::ostream& out, const DistributedSolver& item) {
+    return out << "distributed " << item.solver_;
+  }
+
+ private:
+  Solver solver_;
+  std::string name_;
+  std::shared_ptr<int> layers_ = std::make_shared<int>(0);  ///< numbers given to copies
+  int layer_ = -1;
+  dlib::resizable_tensor averaged_;
+};
+
+/// A loss layer whose value is the mean over the ranks; its gradient stays that of the local batch.
+template <typename Loss>
+class AveragedLoss : public Loss {
+ public:
+  using Loss::Loss;
+
+  template <typename... Arguments>
+  double compute_loss_value_and_gradient(Arguments&&... arguments) const {
+    double loss = Loss::compute_loss_value_and_gradient(std::forward<Arguments>(arguments)...);
+    allreduce("dlib/loss", TensorView(&loss, {1}));
+    return loss;
+  }
+};
+
+}  // namespace ringleader

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// DistributedFunction: for optimizers that own the loop and call the program's function, in the
+// shape of ensmallen: optimizer.Optimize(function, x). It presents the sum over the samples of all
+// ranks as if one rank had them; the optimizer runs on every rank and does the same everywhere.
+//
+//   MyFunction function(samples_of_this_rank);      // EvaluateWithGradient, NumFunctions, Shuffle
+//   ringleader::optimize(lbfgs, function, x);       // broadcasts x, then lbfgs.Optimize(..., x)
+//
+// Of the program's function it needs the members that the optimizer uses, among
+//
+//   double EvaluateWithGradient(const M& x, std::size_t begin, M& gradient, std::size_t count);
+//   double EvaluateWithGradient(const M& x, M& gradient);
+//   double Evaluate(const M& x, std::size_t begin, std::size_t count);
+//   double Evaluate(const M& x);
+//   std::size_t NumFunctions();
+//   void Shuffle();
+//
+// whose values are sums over samples [begin, begin + count), as ensmallen wants them. M has its
+// elements in one piece: memptr() and n_elem (Armadillo), or data() and size(). No header of an
+// optimizer is needed.
+#pragma once
+
+#include <ringleader/ops/collectives.h>
+#include <ringleader/ops/gradient_reducer.h>
+#include <ringleader/ops/memory.h>
+#include <ringleader/ops/round_robin.h>
+#include <ringleader/ops/session.h>
+
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace ringleader {
+namespace detail {
+
+template <typename M>
+using MemptrOf = decltype(std::declval<M&>().memptr());
+
+template <typename M>
+auto* elements_of(M& matrix) {
+  if constexpr (Has<MemptrOf, M>::value) {
+    return matrix.memptr();
+  } else {
+    return matrix.data();
+  }
+}
+
+template <typename M>
+std::size_t count_in(const M& matrix) {
+  if constexpr (Has<MemptrOf, const M>::value) {
+    return matrix.n_elem;
+  } else {
+    return static_cast<std::size_t>(matrix.size());
+  }
+}
+
+template <typename F, typename M, typename = void>
+struct EvaluatesWhole : std::false_type {};
+template <typename F, typename M>
+struct EvaluatesWhole<F, M,
+                      std::void_t<decltype(std::declval<F&>().EvaluateWithGradient(
+                          std::declval<const M&>(), std::declval<M&>()))>> : std::true_type {};
+
+}  // namespace detail
+
+/// Threading: one thread at a time. All members that evaluate are collective: every rank calls them
+/// with the same x and range, as an optimizer that gets the same values everywhere does.
+template <typename Function>
+class DistributedFunction {
+ public:
+  /// Collective, blocks: learns how many samples each rank has.
+  /// function  must outlive this
+  /// name      distinguishes several functions of a program; equal on all ranks
+  explicit DistributedFunction(Function& function, std::string name = "function",
+                               ProcessSet process_set = {})
+      : function_(function),
+        name_(std::move(name)),
+        process_set_(process_set),
+        samples_(gather_counts(name_ + "/samples", samples_here(), process_set),
+                 process_set.rank()) {}
+
+  /// The samples of all ranks. Global sample numbers go round the ranks.
+  std::size_t NumFunctions() const { return static_cast<std::size_t>(samples_.total()); }
+
+  /// Each rank shuffles its own samples.
+  void Shuffle() { function_.Shuffle(); }
+
+  /// The sum over samples [begin, begin + count) of all ranks; `gradient` gets its gradient.
+  template <typename M>
+  double EvaluateWithGradient(const M& x, std::size_t begin, M& gradient, std::size_t count) {
+    const auto [first, last] = samples_.local_range(static_cast<std::int64_t>(begin),
+                                                    static_cast<std::int64_t>(begin + count));
+    if (first == last) return sum(0.0, x, gradient, false);
+    const auto at = static_cast<std::size_t>(first);
+    const auto own = static_cast<std::size_t>(last - first);
+    return sum(function_.EvaluateWithGradient(x, at, gradient, own), x, gradient, true);
+  }
+
+  /// The same over all samples.
+  template <typename M>
+  double EvaluateWithGradient(const M& x, M& gradient) {
+    if constexpr (detail::EvaluatesWhole<Function, M>::value) {
+      return sum(function_.EvaluateWithGradient(x, gradient), x, gradient, true);
+    } else {
+      return EvaluateWithGradient(x, 0, gradient, NumFunctions());
+    }
+  }
+
+  template <typename M>
+  double Evaluate(const M& x, std::size_t begin, std::size_t count) {
+    const auto [first, last] = samples_.local_range(static_cast<std::int64_t>(begin),
+                                                    static_cast<std::int64_t>(begin + count));
+    if (first == last) return sum(0.0);
+    return sum(function_.Evaluate(x, static_cast<std::size_t>(first),
+                                  static_cast<std::size_t>(last - first)));
+  }
+
+  template <typename M>
+  double Evaluate(const M& x) {
+    return sum(function_.Evaluate(x));
+  }
+
+  template <typename M>
+  void Gradient(const M& x, std::size_t begin, M& gradient, std::size_t count) {
+    EvaluateWithGradient(x, begin, gradient, count);
+  }
+  template <typename M>
+  void Gradient(const M& x, M& gradient) {
+    EvaluateWithGradient(x, gradient);
+  }
+
+ private:
+  template <typename F>
+  using NumFunctionsOf = decltype(std::declval<F&>().NumFunctions());
+
+  std::int64_t samples_here() {
+    if constexpr (detail::Has<NumFunctionsOf, Function>::value) {
+      return static_cast<std::int64_t>(function_.NumFunctions());
+    }
+    return 1;
+  }
+
+  double sum(double objective) {
+    ReduceOptions options;
+    options.process_set = process_set_;
+    allreduce(name_ + "/objective", TensorView(&objective, {1}), ReduceOp::sum, options);
+    return objective;
+  }
+
+  /// Objective and gradient in one reduction, agreed on once.
+  template <typename M>
+  double sum(double objective, const M& x, M& gradient, bool computed) {
+    using Element = std::remove_const_t<std::remove_pointer_t<decltype(detail::elements_of(x))>>;
+    const std::size_t count = detail::count_in(x);
+    if (!computed || detail::count_in(gradient) != count) gradient = x;  // for its shape
+    if (reducer_ == nullptr) make_reducer(count, dtype_of<Element>());
+    if (count * sizeof(Element) != memory_.size()) {
+      throw Error(Status(Code::invalid_argument,
+                         "DistributedFunction '" + name_ + "': x has another size than before"));
+    }
+    if (computed) {
+      std::memcpy(memory_.data(), detail::elements_of(gradient), memory_.size());
+    } else {
+      std::memset(memory_.data(), 0, memory_.size());
+    }
+    objective_[0] = objective;
+    reducer_->synchronize(SourceLocation::current());
+    reducer_->begin_step();
+    std::memcpy(detail::elements_of(gradient), memory_.data(), memory_.size());
+    return objective_[0];
+  }
+
+  void make_reducer(std::size_t count, DType dtype) {
+    memory_.resize(count * size_of(dtype));
+    const TensorView gradient(memory_.data(), {static_cast<std::int64_t>(count)}, dtype);
+    const TensorView objective(objective_.data(), {1}, DType::f64);
+    OptimizerOptions options;
+    options.name = name_;
+    options.process_set = process_set_;
+    options.broadcast_parameters = false;
+    reducer_ = std::make_unique<GradientReducer>(
+        std::vector<Slot>{{"gradient", gradient, gradient}, {"objective", objective, objective}},
+        GradientMeaning::sum, options, SourceLocation::current());
+  }
+
+  Function& function_;
+  std::string name_;
+  ProcessSet process_set_;
+  RoundRobin samples_;
+  std::vector<std::byte, SharedAllocator<std::byte>> memory_;  ///< the gradient
+  std::vector<double, SharedAllocator<double>> objective_ =
+      std::vector<double, SharedAllocator<double>>(1);
+  std::unique_ptr<GradientReducer> reducer_;
+};
+
+/// Broadcasts the root's x, then runs optimizer.Optimize(function, x) with the function of all
+/// ranks; returns what it returns. Collective, blocks.
+template <typename Optimizer, typename Function, typename M, typename... Arguments>
+auto optimize(Optimizer& optimizer, Function& function, M& x, Arguments&&... arguments) {
+  const TensorView start(detail::elements_of(x), {static_cast<std::int64_t>(detail::count_in(x))});
+  broadcast("function/start", start, 0);
+  DistributedFunction<Function> distributed(function);
+  return optimizer.Optimize(distributed, x, std::forward<Arguments>(arguments)...);
+}
+
+}  // namespace ringleader

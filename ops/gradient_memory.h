@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// GradientMemory: where the gradients of an optimizer are reduced. Those that may be moved are put
+// into one piece of memory that the ranks of a node share; with compression, the copies of 16 bits
+// that travel are there instead.
+#pragma once
+
+#include <ringleader/core/tensor.h>
+#include <ringleader/ops/slot.h>
+
+#include <cstddef>
+#include <vector>
+
+namespace ringleader {
+
+class GradientMemory {
+ public:
+  /// Moves the gradients of `slots`, which must outlive this, and changes their addresses there.
+  /// compressed  the type in which f32 gradients travel; f32: none
+  GradientMemory(std::vector<Slot>& slots, DType compressed);
+  /// Moves the gradients back to where they were.
+  ~GradientMemory();
+  GradientMemory(const GradientMemory&) = delete;
+  GradientMemory& operator=(const GradientMemory&) = delete;
+
+  /// What travels for slot `index`.
+  const TensorView& wire(std::size_t index) const { return wires_[index]; }
+
+  /// Rounds the gradient into what travels, and brings the result back; nothing without
+  /// compression.
+  void compress(std::size_t index);
+  void expand(std::size_t index);
+
+ private:
+  void place(std::size_t index, std::byte* memory);
+
+  std::vector<Slot>& slots_;
+  DType compressed_;
+  void* shared_ = nullptr;
+  std::vector<TensorView> wires_;
+  std::vector<void*> homes_;  ///< per slot: where its gradient came from; null: it was not moved
+};
+
+/// The type in which a gradient of type `dtype` travels.
+inline DType wire_type(DType dtype, DType compressed) {
+  return dtype == DType::f32 ? compressed : dtype;
+}
+
+}  // namespace ringleader

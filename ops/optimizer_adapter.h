@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// OptimizerAdapter: how the library visits the slots of an optimizer it has never heard of, and how
+// it steps it.
+//
+// A class with members `parameters()`, `gradients()` (ranges of equal length whose elements
+// convert to TensorView) and `step()`, and optionally `names()` and `gradient_meaning`, needs no
+// adapter. Any other is described by specializing the trait, of which each wrapper has an object,
+// so members need not be static; all but the first two are optional:
+//
+//   template <>
+//   struct ringleader::OptimizerAdapter<their::Optimizer> {
+//     static std::vector<ringleader::Slot> slots(their::Optimizer& optimizer);
+//     static void step(their::Optimizer& optimizer);
+//
+//     // What its gradients mean; else the program says so where it wraps the optimizer.
+//     static constexpr auto meaning = ringleader::GradientMeaning::mean;
+//
+//     // How many slots there are now, so that one that was added later is noticed.
+//     static std::size_t count(their::Optimizer& optimizer);
+//
+//     // Calls ready(index) whenever a slot's gradient is complete, until what it returns is gone.
+//     static std::shared_ptr<void> on_ready(their::Optimizer& optimizer,
+//                                           std::function<void(std::size_t)> ready);
+//
+//     // For optimizers that evaluate the loss themselves, any number of times per step.
+//     template <typename Closure>
+//     static auto step(their::Optimizer& optimizer, Closure evaluate);
+//
+//     // The number in what such a closure returns, so that it can be averaged in place.
+//     static ringleader::TensorView loss(Loss& loss);
+//
+//     // Names and values of what must be equal on all ranks, such as the learning rate.
+//     static std::vector<std::pair<std::string, double>> scalars(const their::Optimizer&
+//     optimizer);
+//
+//     // Each element's update depends on that element alone: the state may be divided among ranks.
+//     static constexpr bool elementwise = true;
+//   };
+#pragma once
+
+#include <ringleader/core/tensor.h>
+#include <ringleader/ops/slot.h>
+
+#include <cstddef>
+#include <functional>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace ringleader {
+
+/// What a rank's gradient is with respect to the samples of its batch, which decides how the
+/// ranks' gradients are combined: means are averaged, sums are added up.
+enum class GradientMeaning { mean, sum };
+
+/// An optimizer that is only a list of slots and a function.
+struct FunctionOptimizer {
+  std::vector<Slot> slots;
+  std::function<void()> step;
+};
+
+template <typename Optimizer, typename = void>
+struct OptimizerAdapter {
+  static_assert(sizeof(Optimizer) == 0,
+                "ringleader does not know this optimizer: give it parameters(), gradients() and "
+                "step(), or specialize ringleader::OptimizerAdapter for it");
+};
+
+template <>
+struct OptimizerAdapter<FunctionOptimizer> {
+  static std::vector<Slot> slots(FunctionOptimizer& optimizer) { return optimizer.slots; }
+  static void step(FunctionOptimizer& optimizer) { optimizer.step(); }
+};
+
+namespace detail {
+
+template <template <typename> typename Use, typename T, typename = void>
+struct Has : std::false_type {};
+template <template <typename> typename Use, typename T>
+struct Has<Use, T, std::void_t<Use<T>>> : std::true_type {};
+
+template <typename O>
+using SlotMembers =
+    std::void_t<decltype(std::declval<O&>().parameters()), decltype(std::declval<O&>().gradients()),
+                decltype(std::declval<O&>().step())>;
+template <typename O>
+using NamesOf = decltype(std::declval<O&>().names());
+template <typename O>
+using MemberMeaningOf = decltype(O::gradient_meaning);
+
+template <typename O>
+using MeaningOf = decltype(OptimizerAdapter<O>::meaning);
+template <typename O>
+using CountOf = decltype(std::declval<OptimizerAdapter<O>&>().count(std::declval<O&>()));
+template <typename O>
+using OnReadyOf = decltype(std::declval<OptimizerAdapter<O>&>().on_ready(
+    std::declval<O&>(), std::declval<std::function<void(std::size_t)>>()));
+template <typename O>
+using ScalarsOf = decltype(std::declval<OptimizerAdapter<O>&>().scalars(std::declval<const O&>()));
+template <typename O>
+using ElementwiseOf = decltype(OptimizerAdapter<O>::elementwise);
+
+/// Base of the adapter for classes with the members named above.
+template <typename Optimizer, bool kSaysMeaning = Has<MemberMeaningOf, Optimizer>::value>
+struct MemberMeaning {};
+template <typename Optimizer>
+struct MemberMeaning<Optimizer, true> {
+  static constexpr GradientMeaning meaning = Optimizer::gradient_meaning;
+};
+
+template <typename Optimizer>
+constexpr GradientMeaning meaning_of() {
+  static_assert(
+      Has<MeaningOf, Optimizer>::value,
+      "ringleader cannot know whether this optimizer's gradients are means or sums over the local "
+      "batch, and a wrong guess trains wrongly: say it, as in DistributedOptimizer optimizer(sgd, "
+      "ringleader::GradientMeaning::mean), or once in the class, as in static constexpr auto "
+      "gradient_meaning = ringleader::GradientMeaning::mean");
+  return OptimizerAdapter<Optimizer>::meaning;
+}
+
+}  // namespace detail
+
+template <typename Optimizer>
+struct OptimizerAdapter<Optimizer, detail::SlotMembers<Optimizer>>
+    : detail::MemberMeaning<Optimizer> {
+  static std::vector<Slot> slots(Optimizer& optimizer) {
+    std::vector<Slot> slots;
+    for (auto&& parameter : optimizer.parameters()) {
+      slots.push_back({"parameter" + std::to_string(slots.size()), TensorView(parameter), {}});
+    }
+    std::size_t index = 0;
+    for (auto&& gradient : optimizer.gradients()) {
+      if (index == slots.size()) break;
+      slots[index++].gradient = TensorView(gradient);
+    }
+    if constexpr (detail::Has<detail::NamesOf, Optimizer>::value) {
+      index = 0;
+      for (auto&& name : optimizer.names()) {
+        if (index == slots.size()) break;
+        slots[index++].name = name;
+      }
+    }
+    return slots;
+  }
+  static void step(Optimizer& optimizer) { optimizer.step(); }
+  static std::size_t count(Optimizer& optimizer) {
+    const auto& parameters = optimizer.parameters();
+    return static_cast<std::size_t>(std::distance(std::begin(parameters), std::end(parameters)));
+  }
+};
+
+}  // namespace ringleader

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ringleader/ops/optimizer_checks.h>
+
+#include <ringleader/core/status.h>
+#include <ringleader/ops/current_session.h>
+
+#include <fmt/core.h>
+
+#include <bit>
+#include <map>
+#include <mutex>
+#include <set>
+
+namespace ringleader {
+namespace {
+
+/// Which optimizer has the parameter at an address.
+struct Claims {
+  std::mutex mutex;
+  std::map<const void*, std::string> by_address;
+};
+Claims& claims() {
+  static Claims* const instance = new Claims;  // outlives optimizers with static lifetime
+  return *instance;
+}
+
+void check_slots(const std::vector<Slot>& slots, const OptimizerOptions& options) {
+  if (slots.empty()) refuse(options, "the optimizer has no parameters");
+  std::set<std::string> names;
+  for (const Slot& slot : slots) {
+    if (!names.insert(slot.name).second) {
+      refuse(options, fmt::format("two parameters are named '{}'", slot.name));
+    }
+    const bool fits = slot.parameter.count() == slot.gradient.count() &&
+                      slot.parameter.dtype() == slot.gradient.dtype();
+    if (!fits) refuse(options, fmt::format("the gradient of '{}' does not fit it", slot.name));
+    if (slot.gradient.device() != Device::host) {
+      throw Error(Status(Code::unsupported, "this build has no backend for device memory"));
+    }
+    const bool narrow = size_of(slot.gradient.dtype()) == 2;
+    if (options.virtual_workers > 0 && narrow) {
+      refuse(options, fmt::format("virtual_workers need gradients of at least 32 bits, and that of "
+                                  "'{}' has 16; keep it in f32",
+                                  slot.name));
+    }
+  }
+}
+
+void check_options(const OptimizerOptions& options) {
+  if (options.passes_per_step < 1) refuse(options, "passes_per_step must be at least 1");
+  const int workers = options.virtual_workers;
+  if (workers == 0) return;
+  const int ranks = options.process_set.size();
+  if (workers < 0 || !std::has_single_bit(static_cast<unsigned>(workers)) || workers % ranks != 0) {
+    refuse(options, fmt::format("virtual_workers is {}: it must be a power of two that the number "
+                                "of ranks, {}, divides",
+                                workers, ranks));
+  }
+  if (!sums_by_one_tree()) {
+    refuse(options,
+           "virtual_workers need sums by one tree over the ranks: leave "
+           "RINGLEADER_DETERMINISTIC at 1 and RINGLEADER_BACKEND at its default, and let "
+           "mpirun number the ranks of a host in a row");
+  }
+  if (options.passes_per_step != 1) refuse(options, "virtual_workers replace passes_per_step");
+  if (options.compression != Compression::none) {
+    refuse(options,
+           "compression would round between the virtual workers of different ranks; use "
+           "either");
+  }
+}
+
+}  // namespace
+
+void refuse(const OptimizerOptions& options, std::string_view why) {
+  throw Error(Status(Code::invalid_argument,
+                     fmt::format("DistributedOptimizer '{}': {}", options.name, why)));
+}
+
+void check_optimizer(const std::vector<Slot>& slots, const OptimizerOptions& options) {
+  check_options(options);
+  check_slots(slots, options);
+}
+
+DType compressed_type(Compression compression) {
+  switch (compression) {
+    case Compression::none:
+      return DType::f32;
+    case Compression::fp16:
+      return DType::f16;
+    case Compression::bf16:
+      return DType::bf16;
+  }
+  return DType::f32;
+}
+
+ParameterClaim::ParameterClaim(const std::vector<Slot>& slots, const std::string& optimizer) {
+  const std::lock_guard lock(claims().mutex);
+  auto& by_address = claims().by_address;
+  for (const Slot& slot : slots) {
+    const auto other = by_address.find(slot.parameter.data());
+    if (slot.parameter.count() == 0 || other == by_address.end()) continue;
+    throw Error(Status(Code::invalid_argument,
+                       fmt::format("DistributedOptimizer '{}': '{}' is wrapped by "
+                                   "DistributedOptimizer '{}' already; its gradient would be "
+                                   "reduced twice",
+                                   optimizer, slot.name, other->second)));
+  }
+  for (const Slot& slot : slots) {
+    if (slot.parameter.count() == 0) continue;
+    if (!by_address.emplace(slot.parameter.data(), optimizer).second) continue;
+    addresses_.push_back(slot.parameter.data());
+  }
+}
+
+ParameterClaim::~ParameterClaim() {
+  const std::lock_guard lock(claims().mutex);
+  for (const void* const address : addresses_) claims().by_address.erase(address);
+}
+
+}  // namespace ringleader

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The small members of GradientReducer, and the guards of DistributedOptimizer.
+#include <ringleader/core/types.h>
+#include <ringleader/ops/broadcast.h>
+#include <ringleader/ops/collectives.h>
+#include <ringleader/ops/gradient_reducer_impl.h>
+
+#include <fmt/core.h>
+
+#include <cmath>
+#include <exception>
+#include <type_traits>
+
+namespace ringleader {
+namespace {
+
+template <typename T>
+using Plain =
+    std::conditional_t<std::is_arithmetic_v<T>, T, float>;  ///< 16-bit floats by way of f32
+
+double sum_of_squares(const TensorView& tensor) {
+  double sum = 0;
+  with_type(tensor.dtype(), [&](auto element) {
+    using T = decltype(element);
+    const auto* const values = static_cast<const T*>(tensor.data());
+    for (std::int64_t i = 0; i < tensor.count(); ++i) {
+      const auto value = static_cast<double>(static_cast<Plain<T>>(values[i]));
+      sum += value * value;
+    }
+  });
+  return sum;
+}
+
+void scale(const TensorView& tensor, double factor) {
+  with_type(tensor.dtype(), [&](auto element) {
+    using T = decltype(element);
+    auto* const values = static_cast<T*>(tensor.data());
+    for (std::int64_t i = 0; i < tensor.count(); ++i) {
+      const auto value = static_cast<double>(static_cast<Plain<T>>(values[i]));
+      values[i] = static_cast<T>(static_cast<Plain<T>>(value * factor));
+    }
+  });
+}
+
+}  // namespace
+
+GradientReducer::GradientReducer(std::vector<Slot> slots, GradientMeaning meaning,
+                                 const OptimizerOptions& options, SourceLocation where)
+    : impl_(std::make_unique<Impl>(std::move(slots), meaning, options, where)) {}
+
+GradientReducer::~GradientReducer() = default;
+
+void GradientReducer::ready(std::size_t index, SourceLocation where) { impl_->ready(index, where); }
+void GradientReducer::synchronize(SourceLocation where) { impl_->synchronize(where); }
+void GradientReducer::begin_step() { impl_->begin_step(); }
+const std::vector<Slot>& GradientReducer::slots() const { return impl_->slots(); }
+
+double GradientReducer::clip_norm(double norm_max, SourceLocation where) {
+  impl_->synchronize(where);
+  double squares = 0;
+  for (const Slot& slot : slots()) squares += sum_of_squares(slot.gradient);
+  const double norm = std::sqrt(squares);
+  // Written so that a norm that is not a number scales nothing.
+  if (norm > norm_max) {
+    for (const Slot& slot : slots()) scale(slot.gradient, norm_max / norm);
+  }
+  return norm;
+}
+
+void GradientReducer::combine_loss(const TensorView& loss, SourceLocation where) {
+  const OptimizerOptions& options = impl_->options();
+  ReduceOptions reduce;
+  reduce.process_set = options.process_set;
+  reduce.average_over_contributors = options.average_over_contributors;
+  const bool mean = impl_->meaning() == GradientMeaning::mean;
+  allreduce(options.name + "/loss", loss, mean ? ReduceOp::average : ReduceOp::sum, reduce, where);
+}
+
+void GradientReducer::compare(const std::vector<std::pair<std::string, double>>& scalars,
+                              SourceLocation where) {
+  std::vector<double> own;
+  for (const auto& scalar : scalars) own.push_back(scalar.second);
+  const OptimizerOptions& options = impl_->options();
+  const Output all = allgather(options.name + "/scalars", own, options.process_set, where);
+  const std::vector<double> values = all.to_vector<double>();
+  const std::vector<int> ranks = options.process_set.ranks();
+  for (std::size_t rank = 1; rank < ranks.size(); ++rank) {
+    for (std::size_t i = 0; i < own.size() && all.rows()[rank] == all.rows()[0]; ++i) {
+      const double theirs = values[rank * own.size() + i];
+      if (theirs == values[i]) continue;
+      throw Error(Status(
+          Code::mismatch,
+          fmt::format("DistributedOptimizer '{}': ranks disagree about {}: rank {} has {}, rank {} "
+                      "has {}; make it equal on all ranks",
+                      options.name, scalars[i].first, ranks[0], values[i], ranks[rank], theirs)));
+    }
+  }
+}
+
+void GradientReducer::check_count(std::size_t count) const {
+  if (count == slots().size()) return;
+  throw Error(Status(
+      Code::invalid_argument,
+      fmt::format("DistributedOptimizer '{}': the optimizer has {} parameters, and had {} when it "
+                  "was wrapped; add parameters before, or wrap them with an optimizer of their own",
+                  impl_->options().name, count, slots().size())));
+}
+
+void GradientReducer::Impl::hold_back(bool value) {
+  const std::lock_guard lock(mutex_);
+  holding_back_ = value;
+}
+
+void GradientReducer::Impl::begin_exclusive(SourceLocation where) {
+  if (!stepping_.exchange(true)) return;
+  throw Error(Status(Code::invalid_argument,
+                     fmt::format("DistributedOptimizer '{}': step() at {} while another thread is "
+                                 "in step(); one thread at a time",
+                                 options_.name, to_string(where))));
+}
+
+NoSyncGuard::NoSyncGuard(GradientReducer& reducer) : reducer_(*reducer.impl_) {
+  if (reducer_.options().virtual_workers > 0) {
+    throw Error(
+        Status(Code::invalid_argument, "no_sync(): virtual workers accumulate gradients already"));
+  }
+  reducer_.hold_back(true);
+}
+NoSyncGuard::~NoSyncGuard() { reducer_.hold_back(false); }
+
+JoinGuard::JoinGuard(GradientReducer& reducer)
+    : reducer_(*reducer.impl_), exceptions_(std::uncaught_exceptions()) {}
+
+JoinGuard::~JoinGuard() noexcept(false) {
+  if (std::uncaught_exceptions() > exceptions_) return;
+  const ProcessSet process_set = reducer_.options().process_set;
+  const int last = ringleader::join(process_set);
+  broadcast_parameters(reducer_.slots(), last, process_set);
+}
+
+StepGuard::StepGuard(GradientReducer& reducer, SourceLocation where) : reducer_(*reducer.impl_) {
+  reducer_.begin_exclusive(where);
+}
+StepGuard::~StepGuard() { reducer_.end_exclusive(); }
+
+VirtualWorkers::VirtualWorkers(GradientReducer& reducer) : reducer_(*reducer.impl_) {
+  const OptimizerOptions& options = reducer_.options();
+  if (options.virtual_workers == 0) {
+    throw Error(
+        Status(Code::invalid_argument, "virtual_workers(): set OptimizerOptions::virtual_workers"));
+  }
+  reducer_.begin_workers();
+  first_ = options.process_set.rank() * reducer_.passes();
+  last_ = first_ + reducer_.passes();
+}
+
+VirtualWorkers::Iterator& VirtualWorkers::Iterator::operator++() {
+  ++worker_;
+  reducer_->end_worker();
+  return *this;
+}
+
+}  // namespace ringleader

@@ -33,6 +33,10 @@ struct NetworkOptions {
   Device device = Device::cpu;
   int hidden = 128;  ///< units of the first dense layer
   std::uint32_t seed = 1;
+
+  /// Threads that would add up in another order change the bits: how many there are must not
+  /// depend on the number of ranks.
+  bool one_thread = false;
 };
 
 /// One tensor that is learnt, in plain row-major layout (convolutions: output channel, input

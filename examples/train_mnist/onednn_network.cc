@@ -109,7 +109,11 @@ std::vector<float> OneDnnNetwork::snapshot() const {
 }  // namespace
 
 std::unique_ptr<Network> make_onednn_network(const NetworkOptions& options) {
-  limit_threads();
+  if (options.one_thread) {
+    omp_set_num_threads(1);
+  } else {
+    limit_threads();
+  }
   return std::make_unique<OneDnnNetwork>(options);
 }
 

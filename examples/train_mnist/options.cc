@@ -49,6 +49,10 @@ void add_options(CLI::App& app, Options& options) {
   app.add_option_function<std::string>(
          "--device", [](const std::string&) {}, "where to compute: auto, cpu [auto]")
       ->check(CLI::IsMember({"auto", "cpu"}).description(""));
+  app.add_option("--virtual-workers", options.optimizer.virtual_workers,
+                 "the same bits on any number of ranks: a power of two that it divides; the batch "
+                 "size is then per virtual worker; 0: off [0]")
+      ->check(between(0, kBatchSizeMax));
   app.add_option("--hidden", options.hidden,
                  "units of the first dense layer; not checked beforehand, so that different "
                  "values show what the library says about different networks [128]")
@@ -66,6 +70,7 @@ std::vector<NamedValue> Options::agreed() const {
           {"--target-accuracy", target_accuracy.value_or(-1)},
           {"--train-limit", static_cast<double>(train_limit)},
           {"--strategy", static_cast<double>(optimizer.strategy)},
+          {"--virtual-workers", static_cast<double>(optimizer.virtual_workers)},
           {"--device", static_cast<double>(device)}};
 }
 

@@ -26,7 +26,7 @@ struct Options {
   std::string json;                       ///< file; empty: none
   std::int64_t train_limit = 0;           ///< images; 0: all
   bool progress = true;
-  ringleader::OptimizerOptions optimizer;  ///< of which --strategy sets the strategy
+  ringleader::OptimizerOptions optimizer;  ///< its strategy and virtual workers
   Device device = Device::cpu;
   int hidden = 128;
 

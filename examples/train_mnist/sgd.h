@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Sgd: stochastic gradient descent with momentum. It knows nothing of ranks; that it has the
-// members parameters(), gradients(), names() and step() is all that DistributedOptimizer needs.
+// members parameters(), gradients(), names(), step() and gradient_meaning is all that
+// DistributedOptimizer needs.
 //
 //   Sgd sgd(network->parameters(), {.learning_rate = 0.03, .momentum = 0.9});
 //   sgd.step();
@@ -22,6 +23,9 @@ struct SgdOptions {
 
 class Sgd {
  public:
+  /// Of the mean loss over the batch.
+  static constexpr auto gradient_meaning = ringleader::GradientMeaning::mean;
+
   /// The parameters' memory must outlive the optimizer.
   Sgd(const std::vector<Parameter>& parameters, const SgdOptions& options)
       : options_(options), parameters_(parameters) {

@@ -106,37 +106,69 @@ std::span<const std::int64_t> slice(std::span<const std::int64_t> indices, std::
                          std::min(static_cast<std::size_t>(batch_size), indices.size() - first));
 }
 
+/// The samples of this rank, or of each of its virtual workers, one after another.
+std::vector<ringleader::DistributedSampler> make_samplers(const Options& options,
+                                                          std::int64_t images) {
+  const int workers = options.optimizer.virtual_workers;
+  ringleader::SamplerOptions sampler = {.seed = options.seed};
+  if (workers == 0) return {ringleader::DistributedSampler(images, sampler)};
+  std::vector<ringleader::DistributedSampler> samplers;
+  sampler.size = workers;
+  for (sampler.rank = 0; sampler.rank < workers; ++sampler.rank) {
+    if (sampler.rank * ringleader::size() / workers != ringleader::rank()) continue;
+    samplers.emplace_back(images, sampler);
+  }
+  return samplers;
+}
+
 }  // namespace
 
 RunResult train(const Options& options, const Dataset& data, Report& report) {
-  const auto network =
-      make_network({.device = options.device, .hidden = options.hidden, .seed = options.seed});
+  const auto network = make_network({.device = options.device,
+                                     .hidden = options.hidden,
+                                     .seed = options.seed,
+                                     .one_thread = options.optimizer.virtual_workers > 0});
   Sgd sgd(network->parameters(),
           {.learning_rate = options.learning_rate, .momentum = options.momentum});
 
   // Line 1 of 3: from here on, step() uses the gradients of all ranks.
   ringleader::DistributedOptimizer optimizer(sgd, options.optimizer);
 
-  const ringleader::DistributedSampler sampler(data.train.count(), {.seed = options.seed});
-  const std::int64_t steps = steps_of(sampler.count_per_rank(), options.batch_size);
+  const auto samplers = make_samplers(options, data.train.count());
+  const std::int64_t steps = steps_of(samplers[0].count_per_rank(), options.batch_size);
   RunResult result;
   Batch batch;
   for (int epoch = 0; epoch < options.epochs; ++epoch) {
-    const auto indices = sampler.indices(static_cast<std::uint64_t>(epoch));
+    std::vector<std::vector<std::int64_t>> indices;
+    for (const auto& sampler : samplers) {
+      indices.push_back(sampler.indices(static_cast<std::uint64_t>(epoch)));
+    }
     EpochMeter meter;
     for (std::int64_t step = 0; step < steps; ++step) {
-      fill(batch, data.train, slice(indices, step, options.batch_size));
-      const double loss = network->forward(batch).loss;
+      double loss = 0;
+      std::size_t images = 0;
+      const auto compute = [&](std::size_t sampler) {
+        fill(batch, data.train, slice(indices[sampler], step, options.batch_size));
+        loss += network->forward(batch).loss / static_cast<double>(samplers.size());
+        images += batch.labels.size();
 
-      // Line 2 of 3, optional: each gradient travels while the layers before it are computed.
-      network->backward([&](std::size_t parameter) { optimizer.ready(parameter); });
+        // Line 2 of 3, optional: each gradient travels while the layers before it are computed.
+        network->backward([&](std::size_t parameter) { optimizer.ready(parameter); });
+      };
+      if (options.optimizer.virtual_workers == 0) {
+        compute(0);
+      } else {
+        for (const int worker : optimizer.virtual_workers()) {
+          compute(static_cast<std::size_t>(worker) % samplers.size());
+        }
+      }
 
       optimizer->set_learning_rate(
           learning_rate_at(epoch * steps + step, options.epochs * steps, options.learning_rate));
       // Line 3 of 3: where sgd.step() was.
       optimizer.step();
 
-      meter.add(loss, batch.labels.size());
+      meter.add(loss, images);
       if (result.steps_loss.size() < kRecordedSteps) {
         result.steps_loss.push_back(static_cast<float>(loss));
       }

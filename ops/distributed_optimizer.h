@@ -55,6 +55,12 @@ class DistributedOptimizer {
             std::make_shared<Optimizer>(Optimizer{std::move(slots), std::move(step)}), meaning,
             options, where) {}
 
+  /// Makes the optimizer itself: see distributed().
+  DistributedOptimizer(std::unique_ptr<Optimizer> optimizer, const OptimizerOptions& options,
+                       SourceLocation where)
+      : DistributedOptimizer(std::shared_ptr<Optimizer>(std::move(optimizer)),
+                             detail::meaning_of<Optimizer>(), options, where) {}
+
   /// Says that the gradient of slot `index` is complete for this backward pass; its reduction
   /// starts at once while other layers are still being computed. Optional: without any call all
   /// gradients are reduced by step(). Once a program (or the optimizer's adapter) has called it, a
@@ -123,6 +129,12 @@ class DistributedOptimizer {
     });
   }
 
+  /// The optimizer's own, for programs in which this object stands where it stood.
+  template <typename O = Optimizer>
+  auto zero_grad() -> decltype(std::declval<O&>().zero_grad()) {
+    return optimizer_->zero_grad();
+  }
+
   /// The wrapped optimizer.
   Optimizer* operator->() { return optimizer_.get(); }
   Optimizer& operator*() { return *optimizer_; }
@@ -163,5 +175,15 @@ DistributedOptimizer(std::vector<Slot>, Step, GradientMeaning)
 template <typename Step>
 DistributedOptimizer(std::vector<Slot>, Step, GradientMeaning, OptimizerOptions)
     -> DistributedOptimizer<FunctionOptimizer>;
+
+/// Makes an optimizer and wraps it; `arguments` are those of the optimizer's constructor.
+///
+///   auto optimizer = ringleader::distributed<torch::optim::SGD>(model->parameters(), 0.05);
+template <typename Optimizer, typename... Arguments>
+DistributedOptimizer<Optimizer> distributed(Arguments&&... arguments) {
+  return DistributedOptimizer<Optimizer>(
+      std::make_unique<Optimizer>(std::forward<Arguments>(arguments)...), {},
+      SourceLocation::current());
+}
 
 }  // namespace ringleader

@@ -117,9 +117,7 @@ def check_white_space(source):
 
 
 def check_pragma_once(source):
-    # Highway's "-inl.h" are included once per instruction set.
-    again = source.path.endswith("-inl.h")
-    if source.path.endswith(".h") and not again and "#pragma once" not in source.lines:
+    if re.search(r"(?<!-inl)\.h$", source.path) and "#pragma once" not in source.lines:
         yield 1, "a header without `#pragma once`"
 
 

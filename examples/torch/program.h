@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What main.cc calls; each of the LibTorch examples is one definition of it.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <numeric>
+#include <random>
+#include <vector>
+
+#include "network.h"
+
+namespace example {
+
+/// Trains in place; returns the loss of the last batch.
+double train(Network& model, const train_mnist::Samples& samples, const Options& options);
+
+/// 0 ... count-1 in an order that depends on the epoch.
+inline std::vector<std::int64_t> shuffled(std::int64_t count, int epoch) {
+  std::vector<std::int64_t> order(static_cast<std::size_t>(count));
+  std::iota(order.begin(), order.end(), 0);
+  std::shuffle(order.begin(), order.end(), std::mt19937(static_cast<unsigned>(epoch)));
+  return order;
+}
+
+}  // namespace example

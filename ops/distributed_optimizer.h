@@ -105,7 +105,7 @@ class DistributedOptimizer {
   /// optimizer has other parameters than when it was wrapped.
   void step(SourceLocation where = SourceLocation::current()) {
     const StepGuard guard = begin(where);
-    reducer_->synchronize(where);
+    collect(where);
     adapter_.step(*optimizer_);
     reducer_->begin_step();
   }
@@ -118,7 +118,7 @@ class DistributedOptimizer {
     const StepGuard guard = begin(where);
     return adapter_.step(*optimizer_, [&] {
       auto loss = evaluate();
-      reducer_->synchronize(where);
+      collect(where);
       if constexpr (std::is_arithmetic_v<decltype(loss)>) {
         reducer_->combine_loss(TensorView(&loss, {}), where);
       } else {
@@ -144,7 +144,7 @@ class DistributedOptimizer {
                        const OptimizerOptions& options, SourceLocation where)
       : optimizer_(std::move(optimizer)),
         reducer_(std::make_shared<GradientReducer>(adapter_.slots(*optimizer_), meaning, options,
-                                                   where)) {
+                                                   where, kExchangesUse)) {
     if constexpr (detail::Has<detail::ScalarsOf, Optimizer>::value) {
       reducer_->compare(adapter_.scalars(*optimizer_), where);
     }
@@ -154,6 +154,13 @@ class DistributedOptimizer {
         reducer->ready(index, where);
       });
     }
+  }
+
+  static constexpr bool kExchangesUse = detail::Has<detail::SetUsedOf, Optimizer>::value;
+
+  void collect(SourceLocation where) {
+    reducer_->synchronize(where);
+    if constexpr (kExchangesUse) adapter_.set_used(reducer_->used());
   }
 
   StepGuard begin(SourceLocation where) {

@@ -36,15 +36,21 @@ protocol::Request plan_request(const std::vector<Slot>& slots, GradientMeaning m
 }  // namespace
 
 GradientReducer::Impl::Impl(std::vector<Slot> slots, GradientMeaning meaning,
-                            const OptimizerOptions& options, SourceLocation where)
+                            const OptimizerOptions& options, bool exchange_use,
+                            SourceLocation where)
     : slots_(std::move(slots)),
+      parameters_(slots_.size()),
+      use_(exchange_use ? slots_.size() : 0, 0.F),
       meaning_(meaning),
       options_(options),
       runtime_(current_runtime("DistributedOptimizer")),
-      announcements_(slots_.size(), 0),
-      held_back_(slots_.size(), false),
-      operations_(slots_.size()),
-      submitted_(slots_.size(), false) {
+      used_here_(slots_.size(), false),
+      announced_(exchange_use) {
+  if (exchange_use) slots_.push_back({"used by a rank", use_, use_, {}});
+  announcements_.assign(slots_.size(), 0);
+  held_back_.assign(slots_.size(), false);
+  operations_.resize(slots_.size());
+  submitted_.assign(slots_.size(), false);
   check_optimizer(slots_, options_);
   passes_ = options_.virtual_workers > 0 ? options_.virtual_workers / options_.process_set.size()
                                          : options_.passes_per_step;
@@ -90,14 +96,15 @@ void GradientReducer::Impl::log_options() const {
   log(LogLevel::debug,
       fmt::format("DistributedOptimizer '{}': {} parameters, gradients are {}s, {} pass(es) per "
                   "step, compression {}, {} virtual workers, broadcast {}",
-                  options_.name, slots_.size(), meaning_ == GradientMeaning::mean ? "mean" : "sum",
+                  options_.name, parameters_, meaning_ == GradientMeaning::mean ? "mean" : "sum",
                   passes_, kCompressions[static_cast<int>(options_.compression)],
                   options_.virtual_workers, options_.broadcast_parameters ? "yes" : "no"));
 }
 
 void GradientReducer::Impl::ready(std::size_t index, SourceLocation where) {
   const std::lock_guard lock(mutex_);
-  if (index >= slots_.size()) refuse(options_, fmt::format("there is no parameter {}", index));
+  if (index >= parameters_) refuse(options_, fmt::format("there is no parameter {}", index));
+  used_here_[index] = true;
   if (holding_back_) {
     held_back_[index] = true;
     return;
@@ -140,7 +147,7 @@ void GradientReducer::Impl::begin_workers() {
 
 void GradientReducer::Impl::end_worker() {
   const std::lock_guard lock(mutex_);
-  for (std::size_t i = slots_.size(); i-- > 0;) {
+  for (std::size_t i = parameters_; i-- > 0;) {
     if (announcements_[i] > passes_done_) continue;
     clear_if_missing(i);
     take(i, runtime::Runtime::Wake::no, {});
@@ -170,7 +177,11 @@ void GradientReducer::Impl::synchronize(SourceLocation where) {
 void GradientReducer::Impl::submit_rest(SourceLocation where) {
   for (std::size_t i = slots_.size(); i-- > 0;) {
     if (submitted_[i]) continue;
-    clear_if_missing(i);
+    if (i == parameters_) {
+      std::copy(used_here_.begin(), used_here_.end(), use_.begin());
+    } else {
+      clear_if_missing(i);
+    }
     submit(i, runtime::Runtime::Wake::no, where);
   }
 }
@@ -192,6 +203,12 @@ Status GradientReducer::Impl::wait_for_all() {
   return first_error;
 }
 
+std::vector<bool> GradientReducer::Impl::used() const {
+  std::vector<bool> used;
+  for (const float use : use_) used.push_back(use > 0);
+  return used;
+}
+
 void GradientReducer::Impl::begin_step() {
   const std::lock_guard lock(mutex_);
   synchronized_ = false;
@@ -201,6 +218,7 @@ void GradientReducer::Impl::begin_step() {
 void GradientReducer::Impl::forget_passes() {
   announcements_.assign(announcements_.size(), 0);
   held_back_.assign(held_back_.size(), false);
+  used_here_.assign(parameters_, false);
   for (TreeAccumulator& sum : sums_) sum.reset();
   passes_done_ = 0;
 }

@@ -60,8 +60,9 @@ struct OptimizerOptions {
 /// Threading: one thread at a time, except that ready() may be called from any thread.
 class GradientReducer {
  public:
+  /// exchange_use  every step also finds out which parameters any rank has announced
   GradientReducer(std::vector<Slot> slots, GradientMeaning meaning, const OptimizerOptions& options,
-                  SourceLocation where);
+                  SourceLocation where, bool exchange_use = false);
   ~GradientReducer();
   GradientReducer(const GradientReducer&) = delete;
   GradientReducer& operator=(const GradientReducer&) = delete;
@@ -83,7 +84,8 @@ class GradientReducer {
   /// Throws invalid_argument if there are not as many slots as when the reducer was made.
   void check_count(std::size_t count) const;
 
-  const std::vector<Slot>& slots() const;
+  /// After synchronize(), with `exchange_use`: per parameter, whether any rank announced it.
+  std::vector<bool> used() const;
 
  private:
   friend class NoSyncGuard;

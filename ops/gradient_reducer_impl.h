@@ -21,7 +21,7 @@ namespace ringleader {
 class GradientReducer::Impl {
  public:
   Impl(std::vector<Slot> slots, GradientMeaning meaning, const OptimizerOptions& options,
-       SourceLocation where);
+       bool exchange_use, SourceLocation where);
   ~Impl();
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -39,6 +39,8 @@ class GradientReducer::Impl {
   void end_worker();
 
   const std::vector<Slot>& slots() const { return slots_; }
+  std::size_t parameters() const { return parameters_; }
+  std::vector<bool> used() const;
   const OptimizerOptions& options() const { return options_; }
   GradientMeaning meaning() const { return meaning_; }
 
@@ -52,7 +54,9 @@ class GradientReducer::Impl {
   void complete_step();
   void forget_passes();
 
-  std::vector<Slot> slots_;
+  std::vector<Slot> slots_;  ///< the parameters, then use_ if it is exchanged
+  std::size_t parameters_;
+  std::vector<float> use_;  ///< per parameter: above 0 if a rank announced it in this step
   GradientMeaning meaning_;
   OptimizerOptions options_;
   std::weak_ptr<runtime::Runtime> runtime_;
@@ -66,6 +70,7 @@ class GradientReducer::Impl {
   std::mutex mutex_;
   std::vector<int> announcements_;  ///< per slot: in this step
   std::vector<bool> held_back_;     ///< per slot: announced inside no_sync() in this step
+  std::vector<bool> used_here_;     ///< per parameter: announced in this step
   std::vector<std::shared_ptr<Operation>>
       operations_;               ///< per slot: in flight, or of the last step
   std::vector<bool> submitted_;  ///< per slot: in flight

@@ -23,6 +23,10 @@
 //     static std::shared_ptr<void> on_ready(their::Optimizer& optimizer,
 //                                           std::function<void(std::size_t)> ready);
 //
+//     // For optimizers that step only what has a gradient: which slots any rank has announced in
+//     // this step. Called before each step; the others' gradients are zeros.
+//     void set_used(const std::vector<bool>& used);
+//
 //     // For optimizers that evaluate the loss themselves, any number of times per step.
 //     template <typename Closure>
 //     static auto step(their::Optimizer& optimizer, Closure evaluate);
@@ -99,6 +103,9 @@ using CountOf = decltype(std::declval<OptimizerAdapter<O>&>().count(std::declval
 template <typename O>
 using OnReadyOf = decltype(std::declval<OptimizerAdapter<O>&>().on_ready(
     std::declval<O&>(), std::declval<std::function<void(std::size_t)>>()));
+template <typename O>
+using SetUsedOf = decltype(std::declval<OptimizerAdapter<O>&>().set_used(
+    std::declval<const std::vector<bool>&>()));
 template <typename O>
 using ScalarsOf = decltype(std::declval<OptimizerAdapter<O>&>().scalars(std::declval<const O&>()));
 template <typename O>

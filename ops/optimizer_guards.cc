@@ -10,6 +10,7 @@
 
 #include <cmath>
 #include <exception>
+#include <span>
 #include <type_traits>
 
 namespace ringleader {
@@ -46,24 +47,26 @@ void scale(const TensorView& tensor, double factor) {
 }  // namespace
 
 GradientReducer::GradientReducer(std::vector<Slot> slots, GradientMeaning meaning,
-                                 const OptimizerOptions& options, SourceLocation where)
-    : impl_(std::make_unique<Impl>(std::move(slots), meaning, options, where)) {}
+                                 const OptimizerOptions& options, SourceLocation where,
+                                 bool exchange_use)
+    : impl_(std::make_unique<Impl>(std::move(slots), meaning, options, exchange_use, where)) {}
 
 GradientReducer::~GradientReducer() = default;
 
 void GradientReducer::ready(std::size_t index, SourceLocation where) { impl_->ready(index, where); }
 void GradientReducer::synchronize(SourceLocation where) { impl_->synchronize(where); }
 void GradientReducer::begin_step() { impl_->begin_step(); }
-const std::vector<Slot>& GradientReducer::slots() const { return impl_->slots(); }
+std::vector<bool> GradientReducer::used() const { return impl_->used(); }
 
 double GradientReducer::clip_norm(double norm_max, SourceLocation where) {
   impl_->synchronize(where);
   double squares = 0;
-  for (const Slot& slot : slots()) squares += sum_of_squares(slot.gradient);
+  const std::span slots = std::span(impl_->slots()).first(impl_->parameters());
+  for (const Slot& slot : slots) squares += sum_of_squares(slot.gradient);
   const double norm = std::sqrt(squares);
   // Written so that a norm that is not a number scales nothing.
   if (norm > norm_max) {
-    for (const Slot& slot : slots()) scale(slot.gradient, norm_max / norm);
+    for (const Slot& slot : slots) scale(slot.gradient, norm_max / norm);
   }
   return norm;
 }
@@ -99,12 +102,12 @@ void GradientReducer::compare(const std::vector<std::pair<std::string, double>>&
 }
 
 void GradientReducer::check_count(std::size_t count) const {
-  if (count == slots().size()) return;
+  if (count == impl_->parameters()) return;
   throw Error(Status(
       Code::invalid_argument,
       fmt::format("DistributedOptimizer '{}': the optimizer has {} parameters, and had {} when it "
                   "was wrapped; add parameters before, or wrap them with an optimizer of their own",
-                  impl_->options().name, count, slots().size())));
+                  impl_->options().name, count, impl_->parameters())));
 }
 
 void GradientReducer::Impl::hold_back(bool value) {

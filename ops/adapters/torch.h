@@ -13,8 +13,9 @@
 // Gradients live in memory that the ranks of a node share, and are reduced there. A gradient is
 // announced by a hook that runs after it was accumulated, once per parameter and backward pass
 // (the hooks that Tensor::register_hook() makes run before, and see only the newest part). A
-// parameter that takes no part in a rank's loss contributes zeros. Parameter groups, options and
-// state stay reachable through `optimizer->`.
+// parameter that takes no part in a rank's loss contributes zeros; one that takes part in no rank's
+// has no gradient, and is not stepped, as in one process. Parameter groups, options and state stay
+// reachable through `optimizer->`.
 //
 // Buffers are no parameters: broadcast_buffers(*model) copies rank 0's.
 #pragma once
@@ -79,15 +80,12 @@ inline TensorView view_of(const torch::Tensor& tensor, const std::string& name) 
 /// gradient, and backward() then makes another one: restore() brings that back to our place.
 class Gradient {
  public:
-  explicit Gradient(torch::Tensor parameter) : parameter_(std::move(parameter)) {
-    torch::Tensor gradient = parameter_.grad();
-    if (!gradient.defined() || gradient.strides() != parameter_.strides()) {
-      torch::Tensor dense = torch::zeros_like(parameter_.detach());
-      if (gradient.defined()) dense.copy_(gradient.detach());
-      parameter_.mutable_grad() = dense;
-    }
-    home_ = parameter_.grad();
+  explicit Gradient(torch::Tensor parameter)
+      : parameter_(std::move(parameter)), home_(torch::zeros_like(parameter_.detach())) {
+    const torch::Tensor gradient = parameter_.grad();
+    if (gradient.defined()) home_.copy_(gradient.detach());
     own_ = home_;
+    restore(gradient.defined());
   }
 
   const torch::Tensor& parameter() const { return parameter_; }
@@ -100,14 +98,14 @@ class Gradient {
                ? home_
                : torch::from_blob(memory, parameter_.sizes(), parameter_.strides(),
                                   parameter_.options().requires_grad(false));
-    parameter_.mutable_grad() = own_;
+    if (parameter_.grad().defined()) parameter_.mutable_grad() = own_;
   }
 
-  /// `missing`: what to do where there is no gradient: it is zeros.
-  void restore(bool missing) {
+  /// Brings a gradient that lies elsewhere to our place, and if there is none, makes it ours.
+  void restore(bool wanted) {
     const torch::Tensor& now = parameter_.grad();
     if (now.defined() && now.data_ptr() == own_.data_ptr()) return;
-    if (!now.defined() && !missing) return;
+    if (!now.defined() && !wanted) return;
     const torch::NoGradGuard no_grad;
     if (now.defined()) own_.copy_(now);
     parameter_.mutable_grad() = own_;
@@ -173,18 +171,16 @@ class OptimizerAdapter<Optimizer,
     return slots;
   }
 
-  void step(Optimizer& optimizer) {
-    restore();
-    optimizer.step();
-  }
+  static void step(Optimizer& optimizer) { optimizer.step(); }
 
   template <typename Closure>
-  torch::Tensor step(Optimizer& optimizer, Closure evaluate) {
-    return optimizer.step([&]() -> torch::Tensor {
-      torch::Tensor loss = evaluate();
-      restore();
-      return loss;
-    });
+  static torch::Tensor step(Optimizer& optimizer, Closure evaluate) {
+    return optimizer.step([&]() -> torch::Tensor { return evaluate(); });
+  }
+
+  /// What some rank has used has a gradient on all; what none has used stays as it is.
+  void set_used(const std::vector<bool>& used) {
+    for (std::size_t i = 0; i < gradients_.size(); ++i) gradients_[i]->restore(used[i]);
   }
 
   static TensorView loss(torch::Tensor& loss) {
@@ -210,10 +206,6 @@ class OptimizerAdapter<Optimizer,
   }
 
  private:
-  void restore() {
-    for (const auto& gradient : gradients_) gradient->restore(true);
-  }
-
   std::vector<std::shared_ptr<torch_adapter::Gradient>> gradients_;
 };
 

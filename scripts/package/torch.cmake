@@ -18,6 +18,8 @@ if(RINGLEADER_TORCH_API AND RINGLEADER_TORCH_INCLUDE AND RINGLEADER_TORCH_torch
     ${RINGLEADER_TORCH_API} ${RINGLEADER_TORCH_INCLUDE})
   target_link_libraries(ringleader_torch INTERFACE
     ${RINGLEADER_TORCH_torch} ${RINGLEADER_TORCH_torch_cpu} ${RINGLEADER_TORCH_c10})
+  # Its headers call what its libraries call: Debian's log with glog.
+  target_link_options(ringleader_torch INTERFACE LINKER:--copy-dt-needed-entries)
 else()
   find_package(Torch QUIET)
   if(Torch_FOUND)
@@ -27,6 +29,6 @@ else()
   endif()
 endif()
 if(TARGET ringleader_torch)
-  # Its headers warn where they are inlined, and take half a minute to compile, so once for all.
+  # Its headers warn where they are inlined.
   target_compile_options(ringleader_torch INTERFACE -Wno-conversion -Wno-shadow -Wno-pedantic)
 endif()

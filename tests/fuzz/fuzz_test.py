@@ -17,7 +17,7 @@ import harness
 SECONDS = 60
 CLANG = next(filter(None, map(shutil.which, ["clang++", "clang++-19", "clang++-14"])), None)
 FLAGS = ["-std=c++20", "-O1", "-g", "-w", "-fsanitize=fuzzer,address,undefined",
-         "-fno-sanitize-recover=all", "-DFMT_HEADER_ONLY"]
+         "-fno-sanitize-recover=all"]
 PROTOCOL = sorted((harness.SOURCE / "core/protocol").glob("*.cc"))
 CORE = [harness.SOURCE / f"core/{name}.cc"
         for name in ("check", "source_location", "status", "tensor", "types")]
@@ -56,7 +56,7 @@ def build(target):
     for process in running:
         assert process.wait() == 0, "compilation failed"
     program = folder / target
-    harness.checked([CLANG, *FLAGS, *objects, "-o", program], timeout_s=120)
+    harness.checked([CLANG, *FLAGS, *objects, "-lfmt", "-o", program], timeout_s=120)
     return program
 
 

@@ -65,7 +65,6 @@ double relative_difference(Net& a, Net& b) {
   return worst;
 }
 
-/// Whether all ranks have the same bits.
 bool same_bits_everywhere(Net& net) {
   bool same = true;
   for (const torch::Tensor& parameter : net->parameters()) {
@@ -76,7 +75,6 @@ bool same_bits_everywhere(Net& net) {
   return same;
 }
 
-/// 50 steps on all ranks against 50 steps alone.
 template <typename Make>
 void compare(Make make) {
   Net alone = make_net();
@@ -176,7 +174,6 @@ TEST_CASE("torch: a gradient is announced once per pass, and accumulates inside 
       const std::int64_t begin = (3 * step + pass) * global;
       (loss_of(alone, begin, global) / 3).backward();
       const auto backward = [&] {
-        // The first layer's parameters are used twice in the graph.
         (loss_of(net, begin + rank() * kShare, kShare) / 3).backward();
       };
       if (pass < 2) {
@@ -246,8 +243,6 @@ TEST_CASE("torch: steps send no control messages, and hooks end with the wrapper
   loss_of(net, 0, kShare).backward();  // reduces nothing, and writes to no memory of the wrapper
   inner.step();
   DistributedOptimizer again(inner);
-  again.zero_grad();
-  loss_of(net, 0, kShare).backward();
   again.step();
 }
 

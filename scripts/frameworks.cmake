@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# The target `ringleader_torch`: LibTorch's C++ frontend, if there is one. Debian's package is found
-# by its files, because its own CMake package asks for much that is not installed with it; another
-# LibTorch by its CMake package (-DCMAKE_PREFIX_PATH=.../libtorch).
+# Frameworks for which there are adapters, as targets that exist if the framework does:
+#
+#   ringleader_torch   LibTorch's C++ frontend. Debian's package is found by its files, because its
+#                      own CMake package asks for much that is not installed with it; another one by
+#                      its CMake package (-DCMAKE_PREFIX_PATH=.../libtorch).
+#   ringleader_dlib    dlib, and BLAS, which its headers call.
 find_path(RINGLEADER_TORCH_API torch/torch.h PATH_SUFFIXES torch/csrc/api/include)
 find_path(RINGLEADER_TORCH_INCLUDE torch/csrc/autograd/variable.h)
 foreach(part IN ITEMS torch torch_cpu c10)
@@ -31,4 +34,14 @@ endif()
 if(TARGET ringleader_torch)
   # Its headers warn where they are inlined.
   target_compile_options(ringleader_torch INTERFACE -Wno-conversion -Wno-shadow -Wno-pedantic)
+endif()
+
+find_library(RINGLEADER_DLIB dlib)
+find_library(RINGLEADER_BLAS blas)
+find_path(RINGLEADER_DLIB_INCLUDE dlib/dnn.h)
+mark_as_advanced(RINGLEADER_DLIB RINGLEADER_BLAS RINGLEADER_DLIB_INCLUDE)
+if(RINGLEADER_DLIB AND RINGLEADER_BLAS AND RINGLEADER_DLIB_INCLUDE)
+  add_library(ringleader_dlib INTERFACE)
+  target_include_directories(ringleader_dlib SYSTEM INTERFACE ${RINGLEADER_DLIB_INCLUDE})
+  target_link_libraries(ringleader_dlib INTERFACE ${RINGLEADER_DLIB} ${RINGLEADER_BLAS})
 endif()

@@ -171,7 +171,8 @@ TEST_CASE("a step that is given up does not touch memory that is gone") {
     Model other(100'000);
     std::vector<Slot> slots = model.slots();
     slots.push_back({"other", other.weight, other.gradient, {}});
-    DistributedOptimizer optimizer(std::move(slots), [] {}, kMean);
+    DistributedOptimizer optimizer(
+        std::move(slots), [] {}, kMean);
     optimizer.ready(1);  // and no step
   }
 }

@@ -173,9 +173,7 @@ TEST_CASE("torch: a gradient is announced once per pass, and accumulates inside 
     for (std::int64_t pass = 0; pass < 3; ++pass) {
       const std::int64_t begin = (3 * step + pass) * global;
       (loss_of(alone, begin, global) / 3).backward();
-      const auto backward = [&] {
-        (loss_of(net, begin + rank() * kShare, kShare) / 3).backward();
-      };
+      const auto backward = [&] { (loss_of(net, begin + rank() * kShare, kShare) / 3).backward(); };
       if (pass < 2) {
         const auto guard = optimizer.no_sync();
         backward();

@@ -39,7 +39,10 @@ Status try_workers(int workers) {
   Model model;
   OptimizerOptions options;
   options.virtual_workers = workers;
-  return outcome_of([&] { DistributedOptimizer o(model.slots(), [] {}, kMean, options); });
+  return outcome_of([&] {
+    DistributedOptimizer o(
+        model.slots(), [] {}, kMean, options);
+  });
 }
 
 /// With RINGLEADER_DETERMINISTIC=0 and with the MPI library's collectives there are none.

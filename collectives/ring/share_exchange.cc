@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Direct exchange of shares. Each rank owns a share of the elements, gets it from all others, sums
-// it in rank order, rounds once, and (allreduce) sends the result to all others:
+// it by one tree, rounds once, and (allreduce) sends the result to all others:
 //
 //   exchange   rank i sends share j of its input to rank j            (P-1)/P n bytes per rank
-//   reduce     rank j: share j = (((0 + 1) + 2) + ... + P-1)
+//   reduce     rank j: share j = ((0 + 1) + (2 + 3)) + ...
 //   gather     rank j sends share j of the result to all              (P-1)/P n bytes per rank
 //
 // Time: 2 alpha (with P-1 messages each) + 2 (P-1)/P n beta + (P-1)/P n gamma: the bytes of a ring

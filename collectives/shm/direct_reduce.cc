@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The direct reduction: every member's tensors can be addressed by all members. A chunk is loaded
-// from all inputs, summed in rank order in registers, and stored to all outputs:
+// from all inputs, summed in registers, and stored to all outputs:
 //
 //   member 0's share | chunk 0 | chunk 1 | ... |      claimed one by one, by member 0 first and by
 //   member 1's share | chunk 0 | chunk 1 | ... |      whoever has done its own share then

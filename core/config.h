@@ -26,7 +26,8 @@ struct Config {
   /// Name of the backend to try first; empty for the built-in order.
   std::string backend;
 
-  /// Sum by one tree over the ranks whatever the fusion and chunking, so that the same steps give the same bits.
+  /// Sum by one tree over the ranks whatever the fusion and chunking, so that the same steps give
+  /// the same bits.
   bool deterministic = true;
 
   /// Rows about which algorithm reduces between hosts, which come before the built-in ones; see

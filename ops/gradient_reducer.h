@@ -11,8 +11,8 @@
 #include <ringleader/ops/process_set.h>
 #include <ringleader/ops/slot.h>
 
+#include <atomic>
 #include <cstddef>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -27,6 +27,11 @@ enum class Strategy { gradients };
 /// once, sums are taken in f32 and rounded once. fp16 has 11 significant bits and ends at 65,504;
 /// bf16 has 8 and the range of f32.
 enum class Compression { none, fp16, bf16 };
+
+/// Whether every rank keeps the whole state of the optimizer (moments), or its shard only: then the
+/// ranks' shards together are stepped, and the parameters collected. For optimizers that treat
+/// every element by itself. The parameters are the same, bit by bit.
+enum class Sharding { none, optimizer_state };
 
 struct OptimizerOptions {
   /// Distinguishes several optimizers of one program; equal on all ranks.
@@ -49,6 +54,8 @@ struct OptimizerOptions {
   bool average_over_contributors = false;
 
   Compression compression = Compression::none;
+
+  Sharding sharding = Sharding::none;
 
   /// The same bits on any number of ranks: the batch of a step is that of so many virtual workers,
   /// a power of two that the number of ranks divides. Each rank computes the gradients of its
@@ -90,7 +97,6 @@ class GradientReducer {
  private:
   friend class NoSyncGuard;
   friend class JoinGuard;
-  friend class StepGuard;
   friend class VirtualWorkers;
   class Impl;
   std::unique_ptr<Impl> impl_;
@@ -125,13 +131,13 @@ class JoinGuard {
 /// Refuses a second step at the same time.
 class StepGuard {
  public:
-  StepGuard(GradientReducer& reducer, SourceLocation where);
+  StepGuard(std::atomic<bool>& stepping, SourceLocation where);
   ~StepGuard();
   StepGuard(const StepGuard&) = delete;
   StepGuard& operator=(const StepGuard&) = delete;
 
  private:
-  GradientReducer::Impl& reducer_;
+  std::atomic<bool>& stepping_;
 };
 
 /// A range for one loop.

@@ -9,7 +9,6 @@
 #include <ringleader/ops/optimizer_checks.h>
 #include <ringleader/ops/tree_accumulator.h>
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -32,8 +31,6 @@ class GradientReducer::Impl {
 
   // For the guards.
   void hold_back(bool value);
-  void begin_exclusive(SourceLocation where);
-  void end_exclusive() { stepping_ = false; }
   int passes() const { return passes_; }
   void begin_workers();
   void end_worker();
@@ -65,7 +62,6 @@ class GradientReducer::Impl {
   int passes_ = 1;  ///< per step
   std::optional<GradientMemory> memory_;
   std::vector<TreeAccumulator> sums_;  ///< per slot; empty without virtual workers
-  std::atomic<bool> stepping_ = false;
 
   std::mutex mutex_;
   std::vector<int> announcements_;  ///< per slot: in this step

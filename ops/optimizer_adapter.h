@@ -38,8 +38,12 @@
 //     static std::vector<std::pair<std::string, double>> scalars(const their::Optimizer&
 //     optimizer);
 //
-//     // Each element's update depends on that element alone: the state may be divided among ranks.
+//     // For Sharding::optimizer_state: each element's update depends on that element alone, and
+//     the
+//     // optimizer can be made to step these flat slots instead of its own; and back.
 //     static constexpr bool elementwise = true;
+//     void shard(their::Optimizer& optimizer, const std::vector<ringleader::Slot>& shards);
+//     void unshard(their::Optimizer& optimizer);
 //   };
 #pragma once
 
@@ -67,6 +71,12 @@ struct FunctionOptimizer {
   std::function<void()> step;
 };
 
+/// The same for a function that steps the slots it is given, each element by itself.
+struct SlotOptimizer {
+  std::vector<Slot> slots;
+  std::function<void(const std::vector<Slot>&)> step;
+};
+
 template <typename Optimizer, typename = void>
 struct OptimizerAdapter {
   static_assert(sizeof(Optimizer) == 0,
@@ -80,12 +90,32 @@ struct OptimizerAdapter<FunctionOptimizer> {
   static void step(FunctionOptimizer& optimizer) { optimizer.step(); }
 };
 
+template <>
+class OptimizerAdapter<SlotOptimizer> {
+ public:
+  static constexpr bool elementwise = true;
+  static std::vector<Slot> slots(SlotOptimizer& optimizer) { return optimizer.slots; }
+  static void step(SlotOptimizer& optimizer) { optimizer.step(optimizer.slots); }
+  void shard(SlotOptimizer& optimizer, const std::vector<Slot>& shards) {
+    whole_ = std::exchange(optimizer.slots, shards);
+  }
+  void unshard(SlotOptimizer& optimizer) { optimizer.slots = whole_; }
+
+ private:
+  std::vector<Slot> whole_;
+};
+
 namespace detail {
 
 template <template <typename> typename Use, typename T, typename = void>
 struct Has : std::false_type {};
 template <template <typename> typename Use, typename T>
 struct Has<Use, T, std::void_t<Use<T>>> : std::true_type {};
+
+/// The optimizer that a function over slots is.
+template <typename Step>
+using SlotStepper = std::conditional_t<std::is_invocable_v<Step&, const std::vector<Slot>&>,
+                                       SlotOptimizer, FunctionOptimizer>;
 
 template <typename O>
 using SlotMembers =
@@ -110,6 +140,12 @@ template <typename O>
 using ScalarsOf = decltype(std::declval<OptimizerAdapter<O>&>().scalars(std::declval<const O&>()));
 template <typename O>
 using ElementwiseOf = decltype(OptimizerAdapter<O>::elementwise);
+
+template <typename O>
+constexpr bool can_be_sharded() {
+  if constexpr (Has<ElementwiseOf, O>::value) return OptimizerAdapter<O>::elementwise;
+  return false;
+}
 
 /// Base of the adapter for classes with the members named above.
 template <typename Optimizer, bool kSaysMeaning = Has<MemberMeaningOf, Optimizer>::value>

@@ -115,14 +115,6 @@ void GradientReducer::Impl::hold_back(bool value) {
   holding_back_ = value;
 }
 
-void GradientReducer::Impl::begin_exclusive(SourceLocation where) {
-  if (!stepping_.exchange(true)) return;
-  throw Error(Status(Code::invalid_argument,
-                     fmt::format("DistributedOptimizer '{}': step() at {} while another thread is "
-                                 "in step(); one thread at a time",
-                                 options_.name, to_string(where))));
-}
-
 NoSyncGuard::NoSyncGuard(GradientReducer& reducer) : reducer_(*reducer.impl_) {
   if (reducer_.options().virtual_workers > 0) {
     throw Error(
@@ -142,10 +134,14 @@ JoinGuard::~JoinGuard() noexcept(false) {
   broadcast_parameters(reducer_.slots(), last, process_set);
 }
 
-StepGuard::StepGuard(GradientReducer& reducer, SourceLocation where) : reducer_(*reducer.impl_) {
-  reducer_.begin_exclusive(where);
+StepGuard::StepGuard(std::atomic<bool>& stepping, SourceLocation where) : stepping_(stepping) {
+  if (!stepping_.exchange(true)) return;
+  throw Error(Status(Code::invalid_argument,
+                     fmt::format("DistributedOptimizer: step() at {} while another thread is in "
+                                 "step(); one thread at a time",
+                                 to_string(where))));
 }
-StepGuard::~StepGuard() { reducer_.end_exclusive(); }
+StepGuard::~StepGuard() { stepping_ = false; }
 
 VirtualWorkers::VirtualWorkers(GradientReducer& reducer) : reducer_(*reducer.impl_) {
   const OptimizerOptions& options = reducer_.options();

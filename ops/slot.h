@@ -26,6 +26,11 @@ struct Slot {
   /// are already there. With it the wrapper moves all gradients into one piece of memory that the
   /// ranks of a node share, where they are reduced without being copied; and back when it ends.
   std::function<void(void*)> move_gradient = {};
+
+  /// The same for the parameter; used where the optimizer's state is divided among the ranks.
+  std::function<void(void*)> move_parameter = {};
+
+  int group = 0;  ///< of the optimizer's parameter groups, whose options may differ
 };
 
 /// Slots that lie one after another in two arrays of equal length. `pieces` are names and element

@@ -42,8 +42,8 @@
 namespace ringleader {
 namespace torch_adapter {
 
-inline DType dtype_of(const torch::Tensor& tensor) {
-  switch (tensor.scalar_type()) {
+inline DType dtype_of(torch::ScalarType type) {
+  switch (type) {
     case torch::kFloat32:
       return DType::f32;
     case torch::kFloat64:
@@ -62,9 +62,15 @@ inline DType dtype_of(const torch::Tensor& tensor) {
       return DType::u8;
     default:
       throw Error(Status(Code::unsupported, std::string("tensors of type ") +
-                                                torch::toString(tensor.scalar_type()) +
-                                                " cannot be reduced"));
+                                                torch::toString(type) + " cannot be reduced"));
   }
+}
+
+inline torch::ScalarType type_of(DType dtype) {
+  for (const auto type : {torch::kFloat32, torch::kFloat64, torch::kFloat16, torch::kBFloat16}) {
+    if (dtype_of(type) == dtype) return type;
+  }
+  throw Error(Status(Code::unsupported, "shards are of floating-point numbers"));
 }
 
 /// All elements of a tensor in host memory that has no gaps, in the order in which they lie.
@@ -73,7 +79,8 @@ inline TensorView view_of(const torch::Tensor& tensor, const std::string& name) 
     throw Error(Status(Code::unsupported,
                        "tensor '" + name + "' is not a dense tensor in host memory without gaps"));
   }
-  return {tensor.data_ptr(), Shape(tensor.sizes().begin(), tensor.sizes().end()), dtype_of(tensor)};
+  return {tensor.data_ptr(), Shape(tensor.sizes().begin(), tensor.sizes().end()),
+          dtype_of(tensor.scalar_type())};
 }
 
 /// The gradient of one parameter as a tensor at a place of ours. zero_grad() of 2.x drops the
@@ -164,14 +171,19 @@ class OptimizerAdapter<Optimizer,
         const auto gradient = std::make_shared<torch_adapter::Gradient>(parameters[p]);
         slots.push_back({name, torch_adapter::view_of(parameters[p], name),
                          torch_adapter::view_of(gradient->own(), name),
-                         [gradient](void* memory) { gradient->move_to(memory); }});
+                         [gradient](void* memory) { gradient->move_to(memory); },
+                         move_parameter(parameters[p]), static_cast<int>(g)});
         gradients_.push_back(gradient);
       }
     }
     return slots;
   }
 
-  static void step(Optimizer& optimizer) { optimizer.step(); }
+  void step(Optimizer& optimizer) {
+    // zero_grad() of 2.x drops them.
+    for (auto& [parameter, gradient] : shards_) parameter.mutable_grad() = gradient;
+    optimizer.step();
+  }
 
   template <typename Closure>
   static torch::Tensor step(Optimizer& optimizer, Closure evaluate) {
@@ -181,6 +193,26 @@ class OptimizerAdapter<Optimizer,
   /// What some rank has used has a gradient on all; what none has used stays as it is.
   void set_used(const std::vector<bool>& used) {
     for (std::size_t i = 0; i < gradients_.size(); ++i) gradients_[i]->restore(used[i]);
+  }
+
+  /// Replaces the parameters of every group by the flat shards of that group.
+  void shard(Optimizer& optimizer, const std::vector<Slot>& shards) {
+    if (!optimizer.state().empty()) {
+      throw Error(
+          Status(Code::invalid_argument,
+                 "sharding: the optimizer has state already; wrap it before its first step"));
+    }
+    auto& groups = optimizer.param_groups();
+    for (auto& group : groups) whole_.push_back(std::exchange(group.params(), {}));
+    for (const Slot& slot : shards) {
+      torch::Tensor flat = tensor_of(slot.parameter).set_requires_grad(true);
+      shards_.emplace_back(flat, tensor_of(slot.gradient));
+      groups[static_cast<std::size_t>(slot.group)].params().push_back(flat);
+    }
+  }
+  void unshard(Optimizer& optimizer) {
+    auto& groups = optimizer.param_groups();
+    for (std::size_t g = 0; g < whole_.size(); ++g) groups[g].params() = whole_[g];
   }
 
   static TensorView loss(torch::Tensor& loss) {
@@ -206,7 +238,23 @@ class OptimizerAdapter<Optimizer,
   }
 
  private:
+  static std::function<void(void*)> move_parameter(const torch::Tensor& parameter) {
+    const torch::Tensor home = parameter.detach();
+    return [parameter, home](void* memory) mutable {
+      parameter.set_data(
+          memory == home.data_ptr()
+              ? home
+              : torch::from_blob(memory, home.sizes(), home.strides(), home.options()));
+    };
+  }
+
+  static torch::Tensor tensor_of(const TensorView& view) {
+    return torch::from_blob(view.data(), view.shape(), torch_adapter::type_of(view.dtype()));
+  }
+
   std::vector<std::shared_ptr<torch_adapter::Gradient>> gradients_;
+  std::vector<std::vector<torch::Tensor>> whole_;  ///< per group, while there are shards
+  std::vector<std::pair<torch::Tensor, torch::Tensor>> shards_;  ///< parameter and gradient
 };
 
 /// Overwrites all buffers of a module (running statistics) with the root's. Collective, blocks.

@@ -83,6 +83,9 @@ class DistributedNet {
     options_.broadcast_parameters = false;
   }
 
+  DistributedNet(const DistributedNet&) = delete;
+  DistributedNet& operator=(const DistributedNet&) = delete;
+
   /// After compute_parameter_gradients(): replaces the gradients, and `loss` if it is given, by
   /// their means over the ranks. Blocks. Errors: those of DistributedOptimizer.
   void reduce(double* loss = nullptr, SourceLocation where = SourceLocation::current()) {

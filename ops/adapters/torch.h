@@ -220,6 +220,15 @@ class OptimizerAdapter<Optimizer,
     return torch_adapter::view_of(loss, "loss");
   }
 
+  static std::vector<std::pair<std::string, double>> scalars(const Optimizer& optimizer) {
+    std::vector<std::pair<std::string, double>> scalars;
+    for (const auto& group : optimizer.param_groups()) {
+      scalars.emplace_back("the learning rate of group " + std::to_string(scalars.size()),
+                           group.options().get_lr());
+    }
+    return scalars;
+  }
+
   static std::size_t count(Optimizer& optimizer) {
     std::size_t count = 0;
     for (auto& group : optimizer.param_groups()) count += group.params().size();

@@ -72,6 +72,16 @@ void compare(Make make) {
 
 }  // namespace
 
+TEST_CASE("torch: learning rates that differ between ranks are refused") {
+  if (size() == 1) return;
+  torch::nn::Sequential net = make_net();
+  torch::optim::SGD sgd(net->parameters(), rank() == 1 ? 0.2 : 0.1);
+  const Status status = outcome_of([&] { DistributedOptimizer optimizer(sgd); });
+  CHECK(status.code() == Code::mismatch);
+  CHECK(status.message().find("the learning rate of group 0: rank 0 has 0.1, rank 1 has 0.2") !=
+        std::string::npos);
+}
+
 TEST_CASE("torch, sharded: the same bits as replicated, in two groups") {
   compare([](torch::nn::Sequential& net) {
     auto adamw =

@@ -3,8 +3,8 @@
 // This file is compiled once per instruction set (Highway's foreach_target.h includes it again and
 // again); the best that the processor has is chosen at the first call.
 //
-// The inner loop keeps four vectors of sums in registers: every element of every source is loaded
-// once, and every element of every output stored once.
+// Up to four sources keep four vectors of sums in registers: every element of every source is
+// loaded once, and every element of every output stored once. More go block by block.
 #include <ringleader/collectives/kernels/vectorized.h>
 
 #include <bit>
@@ -64,83 +64,120 @@ struct Work {
   bool streams;
 };
 
-template <typename T, typename D>
-hn::Vec<D> load(D d, const Work<T>& work, std::size_t source, std::int64_t at) {
-  const auto v = Memory<T>::load(d, static_cast<const T*>(work.sources[source]) + at);
-  if constexpr (std::is_floating_point_v<typename Memory<T>::Lane>) {
-    if (work.scales_before) return hn::Mul(v, hn::Set(d, work.before));
+/// One vector of the kCount sources from `first` on, combined by the tree of reduce.h.
+template <std::size_t kCount, typename Op, typename T, typename D>
+HWY_INLINE hn::Vec<D> combine(D d, const Work<T>& work, std::size_t first, std::int64_t at) {
+  if constexpr (kCount == 1) {
+    return Memory<T>::load(d, static_cast<const T*>(work.sources[first]) + at);
+  } else {
+    constexpr std::size_t kHalf = std::bit_ceil(kCount) / 2;
+    const auto lower = combine<kHalf, Op>(d, work, first, at);
+    return Op()(lower, combine<kCount - kHalf, Op>(d, work, first + kHalf, at));
   }
-  return v;
 }
 
-/// Neighbouring vectors, of as many elements as fit.
-template <int kVectors, typename D>
-struct Row {
-  hn::Vec<D> a, b, c, e;  ///< b to e: only where kVectors is 4
-};
-
-template <int kVectors, typename T, typename D>
-Row<kVectors, D> load_row(D d, const Work<T>& work, std::size_t source, std::int64_t at) {
+/// The rows of four vectors of [at, count); returns where they end.
+template <std::size_t kSources, typename Op, typename T, typename D>
+std::int64_t reduce_rows(D d, const Work<T>& work, std::int64_t at, std::int64_t count) {
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  const auto a = load(d, work, source, at);
-  if constexpr (kVectors == 1) return {a, a, a, a};
-  return {a, load(d, work, source, at + lanes), load(d, work, source, at + 2 * lanes),
-          load(d, work, source, at + 3 * lanes)};
-}
-
-template <typename Op, int kVectors, typename D>
-Row<kVectors, D> combine(const Row<kVectors, D>& x, const Row<kVectors, D>& y) {
-  const Op op;
-  if constexpr (kVectors == 1) return {op(x.a, y.a), x.b, x.c, x.e};
-  return {op(x.a, y.a), op(x.b, y.b), op(x.c, y.c), op(x.e, y.e)};
-}
-
-/// Sources [first, first + count) by the tree of reduce.h. Its depth is the logarithm of their
-/// number; up to four stay in registers.
-template <int kVectors, typename Op, typename T, typename D>
-Row<kVectors, D> combine_sources(D d, const Work<T>& work, std::size_t first, std::size_t count,
-                                 std::int64_t at) {
-  const auto row = [&](std::size_t source) {
-    return load_row<kVectors>(d, work, first + source, at);
-  };
-  if (count == 1) return row(0);
-  const auto pair = combine<Op>(row(0), row(1));
-  if (count == 2) return pair;
-  if (count == 3) return combine<Op>(pair, row(2));
-  if (count == 4) return combine<Op>(pair, combine<Op>(row(2), row(3)));
-  const std::size_t half = std::bit_ceil(count) / 2;
-  return combine<Op>(combine_sources<kVectors, Op>(d, work, first, half, at),
-                     combine_sources<kVectors, Op>(d, work, first + half, count - half, at));
-}
-
-/// kVectors vectors from element `at` on.
-template <int kVectors, typename Op, typename T, typename D>
-void reduce_vectors(D d, const Work<T>& work, std::int64_t at) {
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  auto row = combine_sources<kVectors, Op>(d, work, 0, work.sources.size(), at);
-  if constexpr (std::is_floating_point_v<typename Memory<T>::Lane>) {
-    if (work.scales_after) {
-      const auto factor = hn::Set(d, work.after);
-      row = {hn::Mul(row.a, factor), hn::Mul(row.b, factor), hn::Mul(row.c, factor),
-             hn::Mul(row.e, factor)};
-    }
-  }
-  for (void* const out : work.outs) {
-    T* to = static_cast<T*>(out) + at;
-    if constexpr (kVectors == 4) {
-      if (work.streams) {
-        Memory<T>::stream(d, row.a, to);
-        Memory<T>::stream(d, row.b, to + lanes);
-        Memory<T>::stream(d, row.c, to + 2 * lanes);
-        Memory<T>::stream(d, row.e, to + 3 * lanes);
-        continue;
+  for (; at + 4 * lanes <= count; at += 4 * lanes) {
+    auto v0 = combine<kSources, Op>(d, work, 0, at);
+    auto v1 = combine<kSources, Op>(d, work, 0, at + lanes);
+    auto v2 = combine<kSources, Op>(d, work, 0, at + 2 * lanes);
+    auto v3 = combine<kSources, Op>(d, work, 0, at + 3 * lanes);
+    if constexpr (std::is_floating_point_v<typename Memory<T>::Lane>) {
+      if (work.scales_after) {
+        const auto factor = hn::Set(d, work.after);
+        v0 = hn::Mul(v0, factor);
+        v1 = hn::Mul(v1, factor);
+        v2 = hn::Mul(v2, factor);
+        v3 = hn::Mul(v3, factor);
       }
-      Memory<T>::store(d, row.b, to + lanes);
-      Memory<T>::store(d, row.c, to + 2 * lanes);
-      Memory<T>::store(d, row.e, to + 3 * lanes);
     }
-    Memory<T>::store(d, row.a, to);
+    for (void* const out : work.outs) {
+      T* to = static_cast<T*>(out) + at;
+      if (work.streams) {
+        Memory<T>::stream(d, v0, to);
+        Memory<T>::stream(d, v1, to + lanes);
+        Memory<T>::stream(d, v2, to + 2 * lanes);
+        Memory<T>::stream(d, v3, to + 3 * lanes);
+      } else {
+        Memory<T>::store(d, v0, to);
+        Memory<T>::store(d, v1, to + lanes);
+        Memory<T>::store(d, v2, to + 2 * lanes);
+        Memory<T>::store(d, v3, to + 3 * lanes);
+      }
+    }
   }
+  return at;
+}
+
+// Any number of sources, and factors of inputs: partial sums of a block, a level of the tree behind
+// the other, in memory that stays in the first-level cache.
+constexpr std::size_t kBlockBytes = 1024;
+constexpr std::size_t kLevels = 24;  // of 2^23 sources
+
+template <typename T>
+using Partials = typename Memory<T>::Lane[kBlockBytes / sizeof(typename Memory<T>::Lane)];
+
+template <std::size_t kCount, typename Op, typename T, typename D>
+void combine_leaf(D d, const Work<T>& work, std::size_t first, std::int64_t at, std::int64_t size,
+                  Partials<T>& to) {
+  for (std::int64_t i = 0; i < size; i += static_cast<std::int64_t>(hn::Lanes(d))) {
+    hn::Store(combine<kCount, Op>(d, work, first, at + i), d, to + i);
+  }
+}
+
+template <typename T, typename D>
+void scale(D d, Partials<T>& partials, typename Memory<T>::Lane factor, std::int64_t size) {
+  if constexpr (std::is_floating_point_v<typename Memory<T>::Lane>) {
+    for (std::int64_t i = 0; i < size; i += static_cast<std::int64_t>(hn::Lanes(d))) {
+      hn::Store(hn::Mul(hn::Load(d, partials + i), hn::Set(d, factor)), d, partials + i);
+    }
+  }
+}
+
+/// levels[0] = [at, at + size) of the sources from `first` on; the levels behind it are scratch.
+template <typename Op, typename T, typename D>
+void combine_block(D d, const Work<T>& work, std::size_t first, std::size_t count, std::int64_t at,
+                   std::int64_t size, Partials<T>* levels) {
+  if (count == 1) {
+    combine_leaf<1, Op>(d, work, first, at, size, levels[0]);
+    if (work.scales_before) scale<T>(d, levels[0], work.before, size);
+    return;
+  }
+  if (count == 4 && !work.scales_before) {
+    return combine_leaf<4, Op>(d, work, first, at, size, levels[0]);
+  }
+  const std::size_t half = std::bit_ceil(count) / 2;
+  combine_block<Op>(d, work, first, half, at, size, levels);
+  combine_block<Op>(d, work, first + half, count - half, at, size, levels + 1);
+  for (std::int64_t i = 0; i < size; i += static_cast<std::int64_t>(hn::Lanes(d))) {
+    hn::Store(Op()(hn::Load(d, levels[0] + i), hn::Load(d, levels[1] + i)), d, levels[0] + i);
+  }
+}
+
+/// The whole vectors of [at, count); returns where they end.
+template <typename Op, typename T, typename D>
+std::int64_t reduce_blocks(D d, const Work<T>& work, std::int64_t at, std::int64_t count) {
+  HWY_ALIGN_MAX Partials<T> levels[kLevels];
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  while (at + lanes <= count) {
+    const auto size = std::min<std::int64_t>(std::size(levels[0]), (count - at) / lanes * lanes);
+    combine_block<Op>(d, work, 0, work.sources.size(), at, size, levels);
+    if (work.scales_after) scale<T>(d, levels[0], work.after, size);
+    for (void* const out : work.outs) {
+      T* to = static_cast<T*>(out) + at;
+      for (std::int64_t i = 0; work.streams && i < size; i += lanes) {
+        Memory<T>::stream(d, hn::Load(d, levels[0] + i), to + i);
+      }
+      for (std::int64_t i = 0; !work.streams && i < size; i += lanes) {
+        Memory<T>::store(d, hn::Load(d, levels[0] + i), to + i);
+      }
+    }
+    at += size;
+  }
+  return at;
 }
 
 /// Elements before every output is aligned for streaming; -1 if there is no such place.
@@ -159,19 +196,26 @@ void reduce_all(Work<T> work, std::int64_t count) {
   using Lane = typename Memory<T>::Lane;
   const hn::ScalableTag<Lane> d;
   const hn::CappedTag<Lane, 1> one;
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   std::int64_t at = 0;
   if (work.streams) {
     const std::int64_t head = sizeof(T) == sizeof(Lane)
                                   ? elements_to_alignment<T>(work.outs, hn::Lanes(d) * sizeof(Lane))
                                   : -1;
-    work.streams = head >= 0 && head < count;
-    for (; work.streams && at < head; ++at) reduce_vectors<1, Op>(one, work, at);
+    work.streams = false;
+    if (head >= 0 && head < count) {
+      at = reduce_blocks<Op>(one, work, 0, head);
+      work.streams = true;
+    }
   }
-  for (; at + 4 * lanes <= count; at += 4 * lanes) reduce_vectors<4, Op>(d, work, at);
-  for (; at + lanes <= count; at += lanes) reduce_vectors<1, Op>(d, work, at);
-  for (; at < count; ++at) reduce_vectors<1, Op>(one, work, at);
+  const std::size_t sources = work.scales_before ? 0 : work.sources.size();
+  if (sources == 1) at = reduce_rows<1, Op>(d, work, at, count);
+  if (sources == 2) at = reduce_rows<2, Op>(d, work, at, count);
+  if (sources == 3) at = reduce_rows<3, Op>(d, work, at, count);
+  if (sources == 4) at = reduce_rows<4, Op>(d, work, at, count);
+  at = reduce_blocks<Op>(d, work, at, count);
   if (work.streams) hwy::FlushStream();
+  work.streams = false;
+  reduce_blocks<Op>(one, work, at, count);
 }
 
 template <typename T>

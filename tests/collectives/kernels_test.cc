@@ -55,7 +55,7 @@ TEST_CASE("vector instructions give the bits of the plain loops") {
     spec.op = static_cast<ReduceOp>(random() % kReduceOpCount);
     if (random() % 2 == 0) spec.prescale = 0.75;
     if (random() % 2 == 0) spec.postscale = 1.5;
-    const std::size_t ranks = 1 + random() % 5;
+    const std::size_t ranks = 1 + random() % 20;
     spec.divisor = static_cast<std::int64_t>(ranks);
     const std::int64_t count = kCounts[random() % std::size(kCounts)];
     const std::size_t element = size_of(spec.dtype);

@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <mutex>
+#include <vector>
 
 namespace ringleader {
 
@@ -23,32 +25,49 @@ inline Traffic operator-(const Traffic& a, const Traffic& b) {
           a.copied_bytes - b.copied_bytes};
 }
 
+/// Every thread counts for itself, because an addition that threads share waits for the line with
+/// which another core was just told something, and that is most of the time of a small collective.
+///
 /// Threading: any.
 class TrafficMeter {
  public:
   void sent(std::int64_t bytes) {
-    add(messages_, 1);
-    add(message_bytes_, bytes);
+    Counts& counts = of_this_thread();
+    add(counts.messages, 1);
+    add(counts.message_bytes, bytes);
   }
   void reduced(std::int64_t loaded, std::int64_t stored) {
-    add(loaded_, loaded);
-    add(stored_, stored);
+    Counts& counts = of_this_thread();
+    add(counts.loaded, loaded);
+    add(counts.stored, stored);
   }
-  void copied(std::int64_t bytes) { add(copied_, bytes); }
+  void copied(std::int64_t bytes) { add(of_this_thread().copied, bytes); }
 
-  Traffic read() const { return {messages_, message_bytes_, loaded_, stored_, copied_}; }
+  /// What all threads have moved, those that have ended too.
+  Traffic read() const;
 
  private:
   using Count = std::atomic<std::uint64_t>;
-  static void add(Count& count, std::int64_t more) {
-    count.fetch_add(static_cast<std::uint64_t>(more), std::memory_order_relaxed);
-  }
+  struct Counts {
+    Count messages{0};
+    Count message_bytes{0};
+    Count loaded{0};
+    Count stored{0};
+    Count copied{0};
+  };
+  class Member;
 
-  Count messages_{0};
-  Count message_bytes_{0};
-  Count loaded_{0};
-  Count stored_{0};
-  Count copied_{0};
+  /// Only this thread writes it.
+  static void add(Count& count, std::int64_t more) {
+    count.store(count.load(std::memory_order_relaxed) + static_cast<std::uint64_t>(more),
+                std::memory_order_relaxed);
+  }
+  static Traffic sum(Traffic total, const Counts& counts);
+  Counts& of_this_thread();
+
+  mutable std::mutex mutex_;
+  std::vector<const Counts*> threads_;
+  Traffic of_the_ended_;
 };
 
 /// Of the process.

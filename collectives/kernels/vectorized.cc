@@ -17,7 +17,7 @@
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
-#include <ringleader/collectives/kernels/element_memory-inl.h>
+#include <ringleader/collectives/kernels/combine-inl.h>
 
 HWY_BEFORE_NAMESPACE();
 namespace ringleader::kernels::vectorized {
@@ -26,65 +26,18 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-struct Sum {
-  template <typename V>
-  V operator()(V a, V b) const {
-    return hn::Add(a, b);
-  }
-};
-struct Product {
-  template <typename V>
-  V operator()(V a, V b) const {
-    return hn::Mul(a, b);
-  }
-};
-// As in reduce.cc, also where one is not a number: the first stays unless the second is better.
-struct Min {
-  template <typename V>
-  V operator()(V a, V b) const {
-    return hn::IfThenElse(hn::Lt(b, a), b, a);
-  }
-};
-struct Max {
-  template <typename V>
-  V operator()(V a, V b) const {
-    return hn::IfThenElse(hn::Lt(a, b), b, a);
-  }
-};
-
-/// Everything about a reduction but the place in the data.
-template <typename T>
-struct Work {
-  std::span<const void* const> sources;
-  std::span<void* const> outs;
-  typename Memory<T>::Lane before;  ///< factor of every input
-  typename Memory<T>::Lane after;   ///< factor of every result
-  bool scales_before;
-  bool scales_after;
-  bool streams;
-};
-
-/// One vector of the kCount sources from `first` on, combined by the tree of reduce.h.
-template <std::size_t kCount, typename Op, typename T, typename D>
-HWY_INLINE hn::Vec<D> combine(D d, const Work<T>& work, std::size_t first, std::int64_t at) {
-  if constexpr (kCount == 1) {
-    return Memory<T>::load(d, static_cast<const T*>(work.sources[first]) + at);
-  } else {
-    constexpr std::size_t kHalf = std::bit_ceil(kCount) / 2;
-    const auto lower = combine<kHalf, Op>(d, work, first, at);
-    return Op()(lower, combine<kCount - kHalf, Op>(d, work, first + kHalf, at));
-  }
-}
-
-/// The rows of four vectors of [at, count); returns where they end.
-template <std::size_t kSources, typename Op, typename T, typename D>
+/// The rows of kVectors vectors, 1 or 4, of [at, count); returns where they end.
+template <std::size_t kSources, int kVectors, typename Op, typename T, typename D>
 std::int64_t reduce_rows(D d, const Work<T>& work, std::int64_t at, std::int64_t count) {
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  for (; at + 4 * lanes <= count; at += 4 * lanes) {
+  for (; at + kVectors * lanes <= count; at += kVectors * lanes) {
     auto v0 = combine<kSources, Op>(d, work, 0, at);
-    auto v1 = combine<kSources, Op>(d, work, 0, at + lanes);
-    auto v2 = combine<kSources, Op>(d, work, 0, at + 2 * lanes);
-    auto v3 = combine<kSources, Op>(d, work, 0, at + 3 * lanes);
+    auto v1 = v0, v2 = v0, v3 = v0;
+    if constexpr (kVectors == 4) {
+      v1 = combine<kSources, Op>(d, work, 0, at + lanes);
+      v2 = combine<kSources, Op>(d, work, 0, at + 2 * lanes);
+      v3 = combine<kSources, Op>(d, work, 0, at + 3 * lanes);
+    }
     if constexpr (std::is_floating_point_v<typename Memory<T>::Lane>) {
       if (work.scales_after) {
         const auto factor = hn::Set(d, work.after);
@@ -96,7 +49,9 @@ std::int64_t reduce_rows(D d, const Work<T>& work, std::int64_t at, std::int64_t
     }
     for (void* const out : work.outs) {
       T* to = static_cast<T*>(out) + at;
-      if (work.streams) {
+      if constexpr (kVectors == 1) {
+        Memory<T>::store(d, v0, to);
+      } else if (work.streams) {
         Memory<T>::stream(d, v0, to);
         Memory<T>::stream(d, v1, to + lanes);
         Memory<T>::stream(d, v2, to + 2 * lanes);
@@ -112,49 +67,14 @@ std::int64_t reduce_rows(D d, const Work<T>& work, std::int64_t at, std::int64_t
   return at;
 }
 
-// Any number of sources, and factors of inputs: partial sums of a block, a level of the tree behind
-// the other, in memory that stays in the first-level cache.
-constexpr std::size_t kBlockBytes = 1024;
-constexpr std::size_t kLevels = 24;  // of 2^23 sources
-
-template <typename T>
-using Partials = typename Memory<T>::Lane[kBlockBytes / sizeof(typename Memory<T>::Lane)];
-
-template <std::size_t kCount, typename Op, typename T, typename D>
-void combine_leaf(D d, const Work<T>& work, std::size_t first, std::int64_t at, std::int64_t size,
-                  Partials<T>& to) {
-  for (std::int64_t i = 0; i < size; i += static_cast<std::int64_t>(hn::Lanes(d))) {
-    hn::Store(combine<kCount, Op>(d, work, first, at + i), d, to + i);
-  }
-}
-
-template <typename T, typename D>
-void scale(D d, Partials<T>& partials, typename Memory<T>::Lane factor, std::int64_t size) {
-  if constexpr (std::is_floating_point_v<typename Memory<T>::Lane>) {
-    for (std::int64_t i = 0; i < size; i += static_cast<std::int64_t>(hn::Lanes(d))) {
-      hn::Store(hn::Mul(hn::Load(d, partials + i), hn::Set(d, factor)), d, partials + i);
-    }
-  }
-}
-
-/// levels[0] = [at, at + size) of the sources from `first` on; the levels behind it are scratch.
-template <typename Op, typename T, typename D>
-void combine_block(D d, const Work<T>& work, std::size_t first, std::size_t count, std::int64_t at,
-                   std::int64_t size, Partials<T>* levels) {
-  if (count == 1) {
-    combine_leaf<1, Op>(d, work, first, at, size, levels[0]);
-    if (work.scales_before) scale<T>(d, levels[0], work.before, size);
-    return;
-  }
-  if (count == 4 && !work.scales_before) {
-    return combine_leaf<4, Op>(d, work, first, at, size, levels[0]);
-  }
-  const std::size_t half = std::bit_ceil(count) / 2;
-  combine_block<Op>(d, work, first, half, at, size, levels);
-  combine_block<Op>(d, work, first + half, count - half, at, size, levels + 1);
-  for (std::int64_t i = 0; i < size; i += static_cast<std::int64_t>(hn::Lanes(d))) {
-    hn::Store(Op()(hn::Load(d, levels[0] + i), hn::Load(d, levels[1] + i)), d, levels[0] + i);
-  }
+/// [at, count) of few sources, as nearly always.
+template <std::size_t kSources, typename Op, typename T>
+void reduce_few(const Work<T>& work, std::int64_t at, std::int64_t count) {
+  const hn::ScalableTag<typename Memory<T>::Lane> d;
+  const hn::CappedTag<typename Memory<T>::Lane, 1> one;
+  at = reduce_rows<kSources, 4, Op>(d, work, at, count);
+  at = reduce_rows<kSources, 1, Op>(d, work, at, count);
+  reduce_rows<kSources, 1, Op>(one, work, at, count);
 }
 
 /// The whole vectors of [at, count); returns where they end.
@@ -166,12 +86,13 @@ std::int64_t reduce_blocks(D d, const Work<T>& work, std::int64_t at, std::int64
     const auto size = std::min<std::int64_t>(std::size(levels[0]), (count - at) / lanes * lanes);
     combine_block<Op>(d, work, 0, work.sources.size(), at, size, levels);
     if (work.scales_after) scale<T>(d, levels[0], work.after, size);
+    const bool streams = work.streams && lanes > 1;
     for (void* const out : work.outs) {
       T* to = static_cast<T*>(out) + at;
-      for (std::int64_t i = 0; work.streams && i < size; i += lanes) {
+      for (std::int64_t i = 0; streams && i < size; i += lanes) {
         Memory<T>::stream(d, hn::Load(d, levels[0] + i), to + i);
       }
-      for (std::int64_t i = 0; !work.streams && i < size; i += lanes) {
+      for (std::int64_t i = 0; !streams && i < size; i += lanes) {
         Memory<T>::store(d, hn::Load(d, levels[0] + i), to + i);
       }
     }
@@ -201,21 +122,27 @@ void reduce_all(Work<T> work, std::int64_t count) {
     const std::int64_t head = sizeof(T) == sizeof(Lane)
                                   ? elements_to_alignment<T>(work.outs, hn::Lanes(d) * sizeof(Lane))
                                   : -1;
-    work.streams = false;
-    if (head >= 0 && head < count) {
-      at = reduce_blocks<Op>(one, work, 0, head);
-      work.streams = true;
-    }
+    work.streams = head >= 0 && head < count;
+    if (work.streams) at = reduce_blocks<Op>(one, work, 0, head);
   }
-  const std::size_t sources = work.scales_before ? 0 : work.sources.size();
-  if (sources == 1) at = reduce_rows<1, Op>(d, work, at, count);
-  if (sources == 2) at = reduce_rows<2, Op>(d, work, at, count);
-  if (sources == 3) at = reduce_rows<3, Op>(d, work, at, count);
-  if (sources == 4) at = reduce_rows<4, Op>(d, work, at, count);
-  at = reduce_blocks<Op>(d, work, at, count);
+  switch (work.scales_before ? 0 : work.sources.size()) {
+    case 1:
+      reduce_few<1, Op>(work, at, count);
+      break;
+    case 2:
+      reduce_few<2, Op>(work, at, count);
+      break;
+    case 3:
+      reduce_few<3, Op>(work, at, count);
+      break;
+    case 4:
+      reduce_few<4, Op>(work, at, count);
+      break;
+    default:
+      at = reduce_blocks<Op>(d, work, at, count);
+      reduce_blocks<Op>(one, work, at, count);
+  }
   if (work.streams) hwy::FlushStream();
-  work.streams = false;
-  reduce_blocks<Op>(one, work, at, count);
 }
 
 template <typename T>

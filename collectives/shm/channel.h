@@ -67,6 +67,12 @@ class Channel {
   std::uint64_t work_done() const { return work_done_; }
   void note_work() { ++work_done_; }
 
+  /// Memory for a list of sources, empty.
+  std::vector<const void*>& empty_sources() {
+    sources_.clear();
+    return sources_;
+  }
+
   /// Nobody reads this member's memory any more.
   bool is_idle(std::uint64_t batches) const { return batches == 0 || all_finished(batches - 1); }
 
@@ -92,6 +98,7 @@ class Channel {
   std::int64_t part_bytes_;
   void* memory_ = nullptr;  ///< of this member, in the segment
   std::vector<Member> members_;
+  std::vector<const void*> sources_;
   std::uint64_t work_done_ = 0;
   std::uint64_t finished_by_all_ = 0;  ///< batches, as last looked up
 };

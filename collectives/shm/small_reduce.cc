@@ -40,14 +40,12 @@ class SmallReduce : public Collective {
 
  private:
   void reduce(std::int64_t begin, void* out, std::int64_t count) {
-    sources_.clear();
+    auto& sources = channel_.empty_sources();
     for (int member = 0; member < size(); ++member) {
-      sources_.push_back(slot_of(member).data.data() + begin * element_bytes());
+      sources.push_back(slot_of(member).data.data() + begin * element_bytes());
     }
-    kernels::reduce(kernels::spec_of(batch_), sources_, out, count);
+    kernels::reduce(kernels::spec_of(batch_), sources, out, count);
   }
-
-  std::vector<const void*> sources_;
 };
 
 }  // namespace

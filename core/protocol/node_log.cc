@@ -82,11 +82,11 @@ Status Node::apply_entry(const SetRemovedEntry& entry) {
     return Status(Code::bad_message, "the log removes an unknown process set");
   }
   readiness_.forget_process_set(entry.id);
-  if (set->member) actions_.push_back(ChannelClosed{set->channel});
+  if (set->member) actions_.emplace_back(ChannelClosed{set->channel});
   for (std::uint32_t plan = 0; plan < catalog_.plan_count(); ++plan) {
     const PlanInfo* info = catalog_.plan(plan);
     if (info == nullptr || info->process_set() != entry.id) continue;
-    if (set->member) actions_.push_back(ChannelClosed{info->channel});
+    if (set->member) actions_.emplace_back(ChannelClosed{info->channel});
     plans_.erase(plan);
   }
   complete(operations_.find(entry.key), Status(), entry.id);
@@ -103,7 +103,7 @@ Status Node::apply_entry(const PlanReleasedEntry& entry) {
   const PlanInfo* info = catalog_.plan(entry.plan);
   if (info == nullptr) return Status(Code::bad_message, "the log releases an unknown plan");
   if (catalog_.process_set(info->process_set())->member) {
-    actions_.push_back(ChannelClosed{info->channel});
+    actions_.emplace_back(ChannelClosed{info->channel});
   }
   readiness_.forget(info->first_id, info->size());
   plans_.erase(entry.plan);
@@ -221,7 +221,7 @@ void Node::start(Launch launch, InFlight in_flight) {
     in_flight_.insert(std::move(spare_in_flight_));
   }
   watch_.changed();
-  actions_.push_back(std::move(launch));
+  actions_.emplace_back(std::move(launch));
 }
 
 void Node::finished(std::uint64_t launch_id, const Status& status) {
@@ -256,9 +256,9 @@ void Node::complete(Token token, Status status, std::int64_t value) {
     if (plan != plans_.end()) plan->second.completed(operation->parameter->index);
   }
   operations_.erase(token);
-  if (mutated(Mutation::complete_twice)) actions_.push_back(Completion{token, status, value});
+  if (mutated(Mutation::complete_twice)) actions_.emplace_back(Completion{token, status, value});
   watch_.changed();
-  actions_.push_back(Completion{token, std::move(status), value});
+  actions_.emplace_back(Completion{token, std::move(status), value});
 }
 
 }  // namespace ringleader::protocol

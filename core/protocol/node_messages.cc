@@ -145,6 +145,9 @@ std::vector<OutgoingMessage> Node::take_messages() {
 
 std::vector<Action> Node::take_actions(std::vector<Action> reused) {
   if (!stopped_) flush();
+  if (!reused.empty()) {
+    if (auto* launch = std::get_if<Launch>(&reused.back())) spare_items_.swap(launch->items);
+  }
   reused.clear();
   reused.swap(actions_);
   return reused;

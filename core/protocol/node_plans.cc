@@ -33,8 +33,11 @@ void Node::replay_batch(std::uint32_t plan, const std::vector<std::uint32_t>& pa
                 DType::f32,
                 catalog_.process_set(info->process_set())->size,
                 true,
-                {}};
+                std::move(spare_items_)};
   InFlight in_flight;
+  if (!spare_in_flight_.empty()) in_flight.tokens.swap(spare_in_flight_.mapped().tokens);
+  launch.items.clear();
+  in_flight.tokens.clear();
   in_flight.plan = plan;
   in_flight.position = plans_[plan].position();
   in_flight.replayed = true;

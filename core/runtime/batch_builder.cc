@@ -65,13 +65,21 @@ std::shared_ptr<std::byte> allocate_bytes(std::size_t bytes) {
   return {memory, [](std::byte* pointer) { ::operator delete(pointer, kAlignment); }};
 }
 
-PreparedBatch prepare(const protocol::Launch& launch, std::shared_ptr<const Group> group,
-                      std::vector<std::shared_ptr<Operation>> operations,
-                      const FillNeutral& fill_neutral) {
+void PreparedBatch::clear() {
+  operations.clear();
+  scratch.clear();
+  sizes_out.clear();
+  sizes_in.clear();
+  batch.group.reset();
+  batch.tensors.clear();
+  batch.block_counts.clear();
+  batch.send_counts.clear();
+}
+
+void prepare(const protocol::Launch& launch, std::shared_ptr<const Group> group,
+             const FillNeutral& fill_neutral, PreparedBatch& prepared) {
   const protocol::Request& request = *launch.request;
-  PreparedBatch prepared;
   prepared.launch_id = launch.id;
-  prepared.operations = std::move(operations);
   Batch& batch = prepared.batch;
   batch.op = request.op == Op::register_plan ? Op::allreduce : request.op;
   batch.dtype = launch.dtype;
@@ -101,7 +109,6 @@ PreparedBatch prepare(const protocol::Launch& launch, std::shared_ptr<const Grou
   }
   if (batch.op == Op::reduce_scatter) split_rows(prepared);
   if (batch.op == Op::allgather || batch.op == Op::alltoall) prepare_sizes(prepared);
-  return prepared;
 }
 
 bool needs_sizes(const PreparedBatch& prepared) { return !prepared.sizes_in.empty(); }

@@ -33,13 +33,15 @@ struct PreparedBatch {
   /// sent. Empty otherwise.
   std::vector<std::int64_t> sizes_out;
   std::vector<std::int64_t> sizes_in;
+
+  /// Empty again, with its memory.
+  void clear();
 };
 
-/// Builds the batch. For allgather and alltoall the blocks of the output are still unknown; they
-/// are filled in by complete_sizes().
-PreparedBatch prepare(const protocol::Launch& launch, std::shared_ptr<const Group> group,
-                      std::vector<std::shared_ptr<Operation>> operations,
-                      const FillNeutral& fill_neutral);
+/// Builds the batch around `prepared.operations`, in what is otherwise empty. For allgather and
+/// alltoall the blocks of the output are still unknown; they are filled in by complete_sizes().
+void prepare(const protocol::Launch& launch, std::shared_ptr<const Group> group,
+             const FillNeutral& fill_neutral, PreparedBatch& prepared);
 
 /// True if the members must first tell each other how much they send.
 bool needs_sizes(const PreparedBatch& prepared);

@@ -9,6 +9,9 @@
 namespace ringleader::runtime {
 namespace {
 
+/// Batches that are seldom exceeded by those in flight at once.
+constexpr std::size_t kSpareBatches = 16;
+
 Status unsupported(const Batch& batch) {
   return Status(
       Code::unsupported,
@@ -35,12 +38,19 @@ void Executor::open_channel(std::uint32_t channel, const std::vector<int>& membe
 }
 
 Status Executor::launch(const protocol::Launch& launch,
-                        std::vector<std::shared_ptr<Operation>> operations) {
+                        std::vector<std::shared_ptr<Operation>>& operations) {
   Channel& channel = channels_[launch.channel];
   ++batches_;
   tensors_ += launch.items.size();
-  auto prepared = std::make_shared<PreparedBatch>(
-      prepare(launch, channel.group, std::move(operations), fill_neutral_));
+  std::unique_ptr<PreparedBatch> prepared;
+  if (spare_.empty()) {
+    prepared = std::make_unique<PreparedBatch>();
+  } else {
+    prepared = std::move(spare_.back());
+    spare_.pop_back();
+  }
+  prepared->operations.swap(operations);
+  prepare(launch, channel.group, fill_neutral_, *prepared);
   // Before anything of it travels, so that all ranks end it alike and nothing waits behind it.
   if (backend_for(prepared->batch) == nullptr) return unsupported(prepared->batch);
   if (channel.exchanging_sizes) {
@@ -50,14 +60,21 @@ Status Executor::launch(const protocol::Launch& launch,
   return start(channel, std::move(prepared));
 }
 
-Status Executor::start(Channel& channel, std::shared_ptr<PreparedBatch> prepared) {
+Status Executor::start(Channel& channel, std::unique_ptr<PreparedBatch> prepared) {
   Running running;
-  running.prepared = prepared;
-  if (!needs_sizes(*prepared)) return start_batch(channel, prepared->batch, std::move(running));
-  channel.exchanging_sizes = true;
-  running.sizes = std::make_shared<Batch>(sizes_batch(*prepared));
-  Batch& sizes = *running.sizes;
-  return start_batch(channel, sizes, std::move(running));
+  Batch& batch = prepared->batch;
+  const bool exchange = needs_sizes(*prepared);
+  if (exchange) running.sizes = std::make_unique<Batch>(sizes_batch(*prepared));
+  running.prepared = std::move(prepared);
+  channel.exchanging_sizes = exchange;
+  Batch& first = exchange ? *running.sizes : batch;
+  return start_batch(channel, first, std::move(running));
+}
+
+void Executor::recycle(std::unique_ptr<PreparedBatch> prepared) {
+  if (spare_.size() >= kSpareBatches) return;
+  prepared->clear();
+  spare_.push_back(std::move(prepared));
 }
 
 Backend* Executor::backend_for(const Batch& batch) const {
@@ -82,13 +99,14 @@ Status Executor::start_batch(Channel& channel, Batch& batch, Running running) {
   return Status();
 }
 
-Status Executor::sizes_known(std::shared_ptr<PreparedBatch> prepared) {
+Status Executor::sizes_known(std::unique_ptr<PreparedBatch> prepared) {
   Channel& channel = channels_[prepared->batch.group->channel];
   complete_sizes(*prepared);
   channel.exchanging_sizes = false;
+  Batch& batch = prepared->batch;
   Running running;
-  running.prepared = prepared;
-  Status status = start_batch(channel, prepared->batch, std::move(running));
+  running.prepared = std::move(prepared);
+  Status status = start_batch(channel, batch, std::move(running));
   while (status.ok() && !channel.waiting.empty() && !channel.exchanging_sizes) {
     auto next = std::move(channel.waiting.front());
     channel.waiting.pop_front();
@@ -106,13 +124,15 @@ const std::vector<FinishedBatch>& Executor::poll() {
       ++i;
       continue;
     }
-    const Running done = std::move(running_[i]);
+    Running done = std::move(running_[i]);
     running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(i));
+    const std::uint64_t launch_id = done.prepared->launch_id;
     if (outcome->ok() && done.sizes) {
-      *outcome = sizes_known(done.prepared);
+      *outcome = sizes_known(std::move(done.prepared));
       if (outcome->ok()) continue;
     }
-    finished_.push_back({done.prepared->launch_id, std::move(*outcome)});
+    finished_.push_back({launch_id, std::move(*outcome)});
+    if (done.prepared) recycle(std::move(done.prepared));
   }
   return finished_;
 }

@@ -39,9 +39,11 @@ class Executor {
   void open_channel(std::uint32_t channel, const std::vector<int>& members);
 
   /// Starts a batch, or queues it behind its channel. `operations` are this rank's, one per item,
-  /// null where it has joined. An error other than `unsupported`, which all ranks find, is fatal,
-  /// as it leaves the other ranks waiting.
-  Status launch(const protocol::Launch& launch, std::vector<std::shared_ptr<Operation>> operations);
+  /// null where it has joined;
+  /// they are taken, and memory for the next is left. An error other than `unsupported`, which all
+  /// ranks find, is fatal, as it leaves the other ranks waiting.
+  Status launch(const protocol::Launch& launch,
+                std::vector<std::shared_ptr<Operation>>& operations);
 
   /// Moves all running batches on by a bounded amount; returns those that have finished, until the
   /// next call.
@@ -61,20 +63,21 @@ class Executor {
     std::shared_ptr<const Group> group;
     std::uint64_t next_sequence = 0;
     bool exchanging_sizes = false;
-    std::deque<std::shared_ptr<PreparedBatch>> waiting;
+    std::deque<std::unique_ptr<PreparedBatch>> waiting;
   };
   struct Running {
-    std::shared_ptr<PreparedBatch> prepared;
-    std::shared_ptr<Batch> sizes;  ///< set while the sizes are exchanged
+    std::unique_ptr<PreparedBatch> prepared;
+    std::unique_ptr<Batch> sizes;  ///< set while the sizes are exchanged
     Backend* backend = nullptr;
     Ticket ticket = 0;
   };
 
-  Status start(Channel& channel, std::shared_ptr<PreparedBatch> prepared);
+  Status start(Channel& channel, std::unique_ptr<PreparedBatch> prepared);
   /// The first that supports it, or null.
   Backend* backend_for(const Batch& batch) const;
   Status start_batch(Channel& channel, Batch& batch, Running running);
-  Status sizes_known(std::shared_ptr<PreparedBatch> prepared);
+  Status sizes_known(std::unique_ptr<PreparedBatch> prepared);
+  void recycle(std::unique_ptr<PreparedBatch> prepared);
 
   std::vector<std::unique_ptr<Backend>> backends_;
   int rank_;
@@ -82,6 +85,7 @@ class Executor {
   OnLaunch on_launch_;
   std::map<std::uint32_t, Channel> channels_;
   std::vector<Running> running_;
+  std::vector<std::unique_ptr<PreparedBatch>> spare_;  ///< whose memory the next batches use
   std::vector<FinishedBatch> finished_;
   std::uint64_t batches_ = 0;
   std::uint64_t tensors_ = 0;

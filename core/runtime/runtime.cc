@@ -33,7 +33,10 @@ Runtime::Runtime(RuntimeOptions options, std::unique_ptr<ControlPlane> control_p
     : options_(std::move(options)),
       control_plane_(std::move(control_plane)),
       executor_(std::move(backends), options_.node.rank, options_.fill_neutral,
-                [this](const Operation& operation) { flight_.launched(operation, ticks()); }),
+                [this](const Operation& operation) {
+                  // A batch that waited is launched when another has finished.
+                  flight_.launched(operation, launched_at_ == 0 ? ticks() : launched_at_);
+                }),
       node_(options_.node),
       flight_(options_.node.rank, options_.node.size) {
   woken_by_arrivals_ = options_.node.size == 1 || control_plane_->set_waker([this] {

@@ -119,7 +119,9 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   Window<std::shared_ptr<Operation>> operations_;  ///< pending, by token
   std::vector<protocol::Action> actions_;          ///< what the node wants, while it is done
   std::vector<ReceivedMessage> received_;
-  std::vector<std::shared_ptr<Operation>> taken_;  ///< from the mailbox, while it is submitted
+  std::vector<std::shared_ptr<Operation>> taken_;     ///< from the mailbox, while it is submitted
+  std::vector<std::shared_ptr<Operation>> launched_;  ///< of one batch
+  std::int64_t launched_at_ = 0;  ///< while a decision is carried out: when it began
   RuntimeCounters counters_;
   bool shutdown_requested_ = false;
   bool failure_told_ = false;

@@ -116,7 +116,8 @@ bool Runtime::poll_batches() {
 
 /// Does what the node wants until it wants nothing more.
 void Runtime::pump() {
-  for (;;) {
+  do {
+    node_stirred_ = false;
     actions_ = node_.take_actions(std::move(actions_));
     for (protocol::OutgoingMessage& message : node_.take_messages()) {
       ++counters_.control_messages;
@@ -124,28 +125,28 @@ void Runtime::pump() {
       const Status status = control_plane_->send(message.to, std::move(message.bytes));
       if (!status.ok()) fail(status);
     }
-    if (actions_.empty()) return;
     for (protocol::Action& action : actions_) {
       std::visit([this](auto& a) { act(a); }, action);
     }
-  }
+  } while (node_stirred_);
 }
 
 void Runtime::act(protocol::Launch& launch) {
-  std::vector<std::shared_ptr<Operation>> operations;
+  launched_.clear();
+  launched_at_ = ticks();
   for (const protocol::LaunchItem& item : launch.items) {
     const auto* const found = operations_.find(item.token);
-    operations.push_back(found == nullptr ? nullptr : *found);
-  }
-  for (const auto& operation : operations) {
-    if (operation != nullptr) flight_.decided(*operation, ticks());
+    launched_.push_back(found == nullptr ? nullptr : *found);
+    if (found != nullptr) flight_.decided(**found, launched_at_);
   }
   if (!executor_.knows(launch.channel)) {
     executor_.open_channel(launch.channel, node_.catalog().ranks_of(launch.process_set));
   }
-  const Status status = executor_.launch(launch, std::move(operations));
+  const Status status = executor_.launch(launch, launched_);
+  launched_at_ = 0;
   if (status.code() == Code::unsupported) {
     node_.finished(launch.id, status);  // which all ranks find, for the same reasons
+    node_stirred_ = true;
   } else if (!status.ok()) {
     fail(status);
   }

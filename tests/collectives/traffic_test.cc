@@ -5,14 +5,19 @@
 //   mpirun -np 4 traffic_test
 //
 // n bytes per rank, P ranks, segments of s bytes. The sizes are such that nothing is left over.
+// In shared memory nothing of it makes a system call.
+#include "../support/system_call_trap.h"
+
 #include <ringleader/core/traffic.h>
 #include <ringleader/ops/arena.h>
 #include <ringleader/ops/world.h>
 
 #include <mpi.h>
+#include <sys/syscall.h>
 
 #include <bit>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <thread>
@@ -26,6 +31,13 @@ constexpr std::int64_t kSegment = 16 << 10;
 constexpr std::int64_t kTensors = 5;
 constexpr std::int64_t kLarge = std::int64_t{5} * 64 * (16 << 10);  // n: P <= 64 divides it
 constexpr std::int64_t kSmall = 64 * sizeof(float);
+
+// Sanitizers make some of their own.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kCountsSystemCalls = false;
+#else
+constexpr bool kCountsSystemCalls = true;
+#endif
 
 struct Case {
   std::string name;
@@ -110,8 +122,8 @@ struct Memory {
   std::vector<std::byte> own;
 };
 
-/// Of all ranks, for one batch in place.
-Traffic run(const Case& c, World& world, Memory& memory) {
+/// One batch in place.
+Batch batch_of(const Case& c, const World& world, const Memory& memory) {
   Batch batch;
   auto group = std::make_shared<Group>();
   for (int i = 0; i < world.topology.size; ++i) group->ranks.push_back(i);
@@ -124,15 +136,38 @@ Traffic run(const Case& c, World& world, Memory& memory) {
     std::memset(data, 0, static_cast<std::size_t>(bytes));
     batch.tensors.push_back({data, data, bytes / static_cast<std::int64_t>(sizeof(float))});
   }
-  Backend& backend = *world.backends.front();
-  const Traffic before = traffic_meter.read();
+  return batch;
+}
+
+void finish(Backend& backend, const Batch& batch, void (*rest)()) {
   const auto ticket = backend.launch(batch);
-  if (!ticket.ok()) return {};
-  while (!backend.poll(*ticket)) std::this_thread::yield();
+  if (!ticket.ok()) std::abort();
+  while (!backend.poll(*ticket)) rest();
+}
+
+/// Of all ranks.
+Traffic traffic_of(Backend& backend, const Batch& batch) {
+  const Traffic before = traffic_meter.read();
+  finish(backend, batch, std::this_thread::yield);
   Traffic moved = traffic_meter.read() - before;
   MPI_Allreduce(MPI_IN_PLACE, &moved, sizeof moved / sizeof(Count), MPI_UINT64_T, MPI_SUM,
                 MPI_COMM_WORLD);
   return moved;
+}
+
+/// The number of some system call that this rank made; -1 if there was none.
+int system_call_of(Backend& backend, const Batch& batch) {
+  for (int i = 0; i < 3; ++i) finish(backend, batch, std::this_thread::yield);  // has its memory
+  const SystemCallTrap trap;
+  for (int i = 0; i < 3; ++i) finish(backend, batch, [] {});
+  return trap.caught();
+}
+
+/// A trap that catches nothing would make the test mean nothing.
+bool trap_works() {
+  const SystemCallTrap trap;
+  std::this_thread::yield();
+  return trap.caught() == SYS_sched_yield;
 }
 
 bool check(const Case& c) {
@@ -143,9 +178,11 @@ bool check(const Case& c) {
   auto world = open_world(nullptr, config);
   if (!world.ok() || !prefer_backend(world->backends, c.backend).ok()) return false;
   Memory memory(c);
-  const Traffic moved = run(c, *world, memory);
+  Backend& backend = *world->backends.front();
+  const Batch batch = batch_of(c, *world, memory);
+  const Traffic moved = traffic_of(backend, batch);
   const Traffic& e = c.expected;
-  const bool right = std::memcmp(&moved, &e, sizeof e) == 0;
+  bool right = std::memcmp(&moved, &e, sizeof e) == 0;
   if (world->topology.rank == 0) {
     std::printf("%-22s %s: %lu messages of %lu bytes, loaded %lu, stored %lu, copied %lu\n",
                 c.name.c_str(), right ? "as expected" : "WRONG", moved.messages,
@@ -156,6 +193,11 @@ bool check(const Case& c) {
           "%lu\n",
           "", e.messages, e.message_bytes, e.loaded_bytes, e.stored_bytes, e.copied_bytes);
     }
+  }
+  if (c.backend == "shm" && kCountsSystemCalls && trap_works()) {
+    const int call = system_call_of(backend, batch);
+    if (call >= 0) std::printf("%-22s WRONG: system call %d\n", c.name.c_str(), call);
+    right = right && call < 0;
   }
   MPI_Barrier(MPI_COMM_WORLD);
   return right;
@@ -169,6 +211,7 @@ int main(int argc, char** argv) {
   int ranks = 1;
   MPI_Comm_size(MPI_COMM_WORLD, &ranks);
   bool right = true;
+  if (!kCountsSystemCalls || !trap_works()) std::printf("system calls cannot be noticed here\n");
   const auto p = static_cast<Count>(ranks);
   for (const Case& c : cases_of_node(p)) right = check(c) && right;
   for (const Case& c : cases_of_messages(p)) right = check(c) && right;

@@ -12,7 +12,7 @@ namespace ringleader::protocol {
 
 /// Replaces the last 8 bytes, the seal, by the one that fits the rest.
 inline Bytes resealed(Bytes bytes) {
-  bytes.resize(bytes.size() - std::min<std::size_t>(bytes.size(), 8));
+  bytes.erase(bytes.end() - std::min<std::ptrdiff_t>(std::ssize(bytes), 8), bytes.end());
   const std::uint64_t seal = checksum(bytes);
   for (int shift = 0; shift < 64; shift += 8)
     bytes.push_back(static_cast<std::byte>(seal >> shift));

@@ -7,7 +7,8 @@
 //
 // The gradients become ready from the last layer to the first, as in a backward pass, which takes
 // --compute-ms and is spread over the tensors by their size; with --overlap each is announced when
-// it is ready. In turn with ours, on the same buffers:
+// it is ready. It keeps a core busy, or, with --compute sleep, leaves it free, as a backward pass
+// on an accelerator does. In turn with ours, on the same buffers:
 //
 //   flat        one tensor of all the bytes, through the library
 //   mpi-each    the best of MPI, tensor by tensor, after the backward pass
@@ -39,6 +40,7 @@
 #include <numeric>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -50,6 +52,7 @@ using Clock = std::chrono::steady_clock;
 struct Options {
   std::string model = "resnet50";
   double compute_ms = 0;
+  std::string compute = "spin";
   bool overlap = false;
   int skew_us = 0;
   int warmup = 4;
@@ -64,9 +67,12 @@ const std::map<std::string, std::vector<std::int64_t>>& models() {
   return lists;
 }
 
+Clock::duration microseconds(double us) {
+  return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double, std::micro>(us));
+}
+
 /// Keeps this core busy.
-void spin(double us) {
-  const auto end = Clock::now() + std::chrono::duration<double, std::micro>(us);
+void spin_until(Clock::time_point end) {
   while (Clock::now() < end) {
   }
 }
@@ -108,11 +114,15 @@ class Model {
   template <typename Ready>
   void backward(Ready ready) {
     if (options_.skew_us > 0) {
-      spin(std::uniform_real_distribution<>(0, options_.skew_us)(random_));
+      const double us = std::uniform_real_distribution<>(0, options_.skew_us)(random_);
+      spin_until(Clock::now() + microseconds(us));
     }
+    const bool sleeps = options_.compute == "sleep";
+    Clock::time_point end = Clock::now();
     for (std::size_t i = counts_.size(); i-- > 0;) {
       const double share = static_cast<double>(counts_[i]) / static_cast<double>(total_);
-      if (options_.compute_ms > 0) spin(share * options_.compute_ms * 1e3);
+      end += microseconds(share * options_.compute_ms * 1e3);
+      sleeps ? std::this_thread::sleep_until(end) : spin_until(end);
       ready(i);
     }
   }
@@ -233,6 +243,8 @@ int main(int argc, char** argv) {
   app.add_option("--model", options.model)->check(CLI::IsMember(models()))->capture_default_str();
   app.add_option("--compute-ms", options.compute_ms, "length of the backward pass")
       ->check(CLI::NonNegativeNumber);
+  app.add_option("--compute", options.compute, "what the processor does meanwhile")
+      ->check(CLI::IsMember({"spin", "sleep"}));
   app.add_flag("--overlap", options.overlap, "announce each gradient when it is ready");
   app.add_option("--skew-us", options.skew_us, "each rank is late by up to so much, at random")
       ->check(CLI::Range(0, 10'000'000));

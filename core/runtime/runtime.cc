@@ -2,6 +2,7 @@
 #include <ringleader/core/runtime/runtime.h>
 
 #include <ringleader/core/log.h>
+#include <ringleader/core/runtime/short_slice.h>
 #include <ringleader/core/runtime/ticks.h>
 
 #include <chrono>
@@ -129,6 +130,7 @@ void Runtime::drive(const std::function<bool()>& finished) {
 }
 
 void Runtime::background() {
+  ask_for_short_slices();
   Backoff backoff;
   for (;;) {
     microseconds rest = kBackgroundRest;  // while a waiter drives

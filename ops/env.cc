@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/ops/env.h>
 
+#include <ringleader/core/parse.h>
+
 #include <fmt/core.h>
 
 #include <charconv>
@@ -25,25 +27,16 @@ Status unusable(const char* variable, std::string_view value, std::string_view e
                 fmt::format("{}={}: expected {}", variable, value, expected));
 }
 
-/// An integer in [low, high], with an optional suffix K, M or G for powers of 1024.
+/// An integer in [low, high] as parse_count() reads it; low is not negative.
 template <typename Integer>
 Status read_integer(const char* variable, std::int64_t low, std::int64_t high, Integer& out) {
   const auto value = read(variable);
   if (!value) return Status();
-  std::string_view digits = *value;
-  std::int64_t unit = 1;
-  const std::size_t suffix = std::string_view("KMG").find(digits.back());
-  if (suffix != std::string_view::npos) {
-    unit = std::int64_t{1} << (10 * (suffix + 1));
-    digits.remove_suffix(1);
-  }
-  std::int64_t number = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
-  const bool parsed = error == std::errc() && end == digits.data() + digits.size();
-  if (!parsed || number < low / unit || number > high / unit || number * unit < low) {
+  const std::optional<std::int64_t> number = parse_count(*value);
+  if (!number || *number < low || *number > high) {
     return unusable(variable, *value, fmt::format("a number from {} to {}", low, high));
   }
-  out = static_cast<Integer>(number * unit);
+  out = static_cast<Integer>(*number);
   return Status();
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The small members of GradientReducer, and the guards of DistributedOptimizer.
+#include <ringleader/core/half.h>
 #include <ringleader/core/types.h>
 #include <ringleader/ops/broadcast.h>
 #include <ringleader/ops/collectives.h>
@@ -11,14 +12,9 @@
 #include <cmath>
 #include <exception>
 #include <span>
-#include <type_traits>
 
 namespace ringleader {
 namespace {
-
-template <typename T>
-using Plain =
-    std::conditional_t<std::is_arithmetic_v<T>, T, float>;  ///< 16-bit floats by way of f32
 
 double sum_of_squares(const TensorView& tensor) {
   double sum = 0;
@@ -26,7 +22,7 @@ double sum_of_squares(const TensorView& tensor) {
     using T = decltype(element);
     const auto* const values = static_cast<const T*>(tensor.data());
     for (std::int64_t i = 0; i < tensor.count(); ++i) {
-      const auto value = static_cast<double>(static_cast<Plain<T>>(values[i]));
+      const double value = to_double(values[i]);
       sum += value * value;
     }
   });
@@ -38,8 +34,7 @@ void scale(const TensorView& tensor, double factor) {
     using T = decltype(element);
     auto* const values = static_cast<T*>(tensor.data());
     for (std::int64_t i = 0; i < tensor.count(); ++i) {
-      const auto value = static_cast<double>(static_cast<Plain<T>>(values[i]));
-      values[i] = static_cast<T>(static_cast<Plain<T>>(value * factor));
+      values[i] = from_double<T>(to_double(values[i]) * factor);
     }
   });
 }

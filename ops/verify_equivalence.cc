@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/ops/verify_equivalence.h>
 
+#include <ringleader/core/half.h>
 #include <ringleader/core/status.h>
 #include <ringleader/ops/broadcast.h>
 #include <ringleader/ops/collectives.h>
@@ -13,7 +14,6 @@
 #include <cmath>
 #include <cstring>
 #include <optional>
-#include <type_traits>
 #include <utility>
 
 namespace ringleader {
@@ -155,10 +155,9 @@ std::vector<NamedValues> copies_of(const std::vector<Slot>& slots) {
     NamedValues copy{slot.name, {}};
     with_type(slot.parameter.dtype(), [&](auto element) {
       using T = decltype(element);
-      using Plain = std::conditional_t<std::is_arithmetic_v<T>, T, float>;
       const auto* const values = static_cast<const T*>(slot.parameter.data());
       for (std::int64_t i = 0; i < slot.parameter.count(); ++i) {
-        copy.values.push_back(static_cast<double>(static_cast<Plain>(values[i])));
+        copy.values.push_back(to_double(values[i]));
       }
     });
     copies.push_back(std::move(copy));

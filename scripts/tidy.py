@@ -130,7 +130,6 @@ def check_environment(source):
 
 
 def check_sleep(source):
-    # Benchmarks sleep where a program would wait for an accelerator.
     if source.path == "core/runtime/backoff.h" or source.is_under("tests") or source.is_under("benchmarks"):
         return
     for number, line in enumerate(source.code if source.is_cpp else [], 1):

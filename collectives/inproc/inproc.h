@@ -6,7 +6,7 @@
 //   Runtime runtime(options, hub->control_plane(rank), {hub->backend(rank)});
 //
 // Data moves by the direct reduction: rank r owns share r of the batch, reads it from all ranks'
-// inputs in rank order and writes it to all ranks' outputs. Every element is read once and written
+// inputs and writes it to all ranks' outputs. Every element is read once and written
 // once per rank, in place too, as only its owner touches it.
 #pragma once
 

@@ -15,6 +15,19 @@
 
 namespace ringleader::ring {
 
+/// Elements [begin, end) of a buffer.
+struct Elements {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+
+  std::int64_t count() const { return end - begin; }
+  std::int64_t segments(std::int64_t segment) const { return (count() + segment - 1) / segment; }
+  Elements segment_at(std::int64_t index, std::int64_t segment) const {
+    const std::int64_t first = begin + index * segment;
+    return {first, std::min(first + segment, end)};
+  }
+};
+
 /// What all algorithms need to know: the batch, contiguous memory for it (the tensor itself, or
 /// the staging buffer of a fused batch), and how to reach the others.
 struct Context {
@@ -48,7 +61,7 @@ class Algorithm {
   virtual std::int64_t progress() const = 0;
 };
 
-/// Allreduce; the first two sum in rank order.
+/// Allreduce; the first two sum by one tree over the ranks, whatever else.
 std::unique_ptr<Algorithm> make_everybody(const Context& context);
 std::unique_ptr<Algorithm> make_share_exchange(const Context& context);  ///< also reduce_scatter
 std::unique_ptr<Algorithm> make_ring_allreduce(const Context& context);

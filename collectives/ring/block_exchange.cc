@@ -10,7 +10,6 @@
 #include <ringleader/collectives/ring/lane.h>
 
 #include <algorithm>
-#include <limits>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -41,7 +40,7 @@ class BlockExchange : public Algorithm {
   std::optional<Status> advance() override {
     bool done = true;
     for (Lane& lane : lanes_) {
-      const Status status = lane.advance(std::numeric_limits<std::int64_t>::max());
+      const Status status = lane.advance(kAllSegments);
       if (!status.ok()) return status;
       done = done && lane.done();
     }

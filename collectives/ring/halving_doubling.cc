@@ -10,7 +10,7 @@
 // the first 2 r ranks, r what P is more than one, form pairs; of each the even rank hands its
 // elements to the odd one before and gets the result after.
 //
-// Every element is summed by the same tree of ranks, though not in rank order.
+// Every element is summed by the same tree of ranks, though not by that of kernels/reduce.h.
 #include <ringleader/collectives/ring/algorithm.h>
 
 #include <ringleader/collectives/kernels/pieces.h>
@@ -19,19 +19,11 @@
 
 #include <algorithm>
 #include <bit>
-#include <limits>
 #include <utility>
 #include <vector>
 
 namespace ringleader::ring {
 namespace {
-
-constexpr std::int64_t kAll = std::numeric_limits<std::int64_t>::max();
-
-struct Elements {
-  std::int64_t begin = 0;
-  std::int64_t end = 0;
-};
 
 /// One exchange with one other rank.
 struct Stage {
@@ -65,14 +57,14 @@ class HalvingDoubling : public Algorithm {
   std::optional<Status> advance() override {
     if (stage_ == stages_.size()) return Status();
     const Stage& stage = stages_[stage_];
-    if (const Status status = lanes_[0].advance(kAll); !status.ok()) return status;
-    const Status received = lanes_[1].advance(stage.adds ? added_ + kWindow : kAll);
+    if (const Status status = lanes_[0].advance(kAllSegments); !status.ok()) return status;
+    const Status received = lanes_[1].advance(stage.adds ? added_ + kWindow : kAllSegments);
     if (!received.ok()) return received;
     if (stage.adds && added_ < lanes_[1].completed()) add(stage, added_++);
     const bool added = !stage.adds || added_ == lanes_[1].segments();
     if (!lanes_[0].done() || !lanes_[1].done() || !added) return std::nullopt;
     if (stage.finishes) {
-      kernels::finish(spec_, at(stage.received.begin), stage.received.end - stage.received.begin);
+      kernels::finish(spec_, at(stage.received.begin), stage.received.count());
     }
     ++stage_;
     enter();
@@ -135,22 +127,16 @@ class HalvingDoubling : public Algorithm {
   }
 
   Lane make_lane(Lane::Direction direction, int peer, Elements elements, bool to_scratch) {
-    const std::int64_t segments = (elements.end - elements.begin + segment_ - 1) / segment_;
-    return Lane(direction, context_.comm, peer, context_.tag, segments,
+    return Lane(direction, context_.comm, peer, context_.tag, elements.segments(segment_),
                 [this, elements, to_scratch](std::int64_t i) {
-                  const auto [begin, end] = segment_of(elements, i);
+                  const auto [begin, end] = elements.segment_at(i, segment_);
                   return SegmentMemory{to_scratch ? slot_of(i) : at(begin),
                                        (end - begin) * context_.element_bytes()};
                 });
   }
 
-  Elements segment_of(Elements elements, std::int64_t index) const {
-    const std::int64_t begin = elements.begin + index * segment_;
-    return {begin, std::min(begin + segment_, elements.end)};
-  }
-
   void add(const Stage& stage, std::int64_t index) {
-    const auto [begin, end] = segment_of(stage.received, index);
+    const auto [begin, end] = stage.received.segment_at(index, segment_);
     kernels::combine(spec_.dtype, spec_.op, at(begin), slot_of(index), end - begin);
   }
 

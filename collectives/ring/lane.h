@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -33,6 +34,9 @@ using Locate = std::function<SegmentMemory(std::int64_t index)>;
 /// Segments in flight per lane: enough for one to travel while the next is prepared, few enough
 /// that they stay in the cache.
 constexpr std::int64_t kWindow = 4;
+
+/// The limit of a lane that waits for no other.
+constexpr std::int64_t kAllSegments = std::numeric_limits<std::int64_t>::max();
 
 class Lane {
  public:

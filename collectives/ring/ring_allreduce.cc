@@ -15,7 +15,7 @@
 // as soon as it has been received.
 //
 // Each chunk is summed in a different rotation of the ranks, so the bits depend on where the
-// chunks lie; share_exchange.cc sums in rank order for the same number of bytes.
+// chunks lie; share_exchange.cc sums by one tree for the same number of bytes.
 #include <ringleader/collectives/ring/algorithm.h>
 
 #include <ringleader/collectives/kernels/pieces.h>

@@ -117,11 +117,10 @@ class RingBackend : public Backend {
     const std::int64_t bytes = batch.count() * static_cast<std::int64_t>(size_of(batch.dtype));
     // Partial sums in the element type would round 16-bit floats at every hop and overflow in
     // averages of integers.
-    const bool rank_order =
+    const bool one_tree =
         options_.deterministic || kernels::wide_type(kernels::spec_of(batch)) != batch.dtype;
-    const auto algorithm =
-        options_.algorithms.flat({selection::hosts_of(*batch.group, options_.nodes),
-                                  batch.group->size(), bytes, rank_order});
+    const auto algorithm = options_.algorithms.flat(
+        {selection::hosts_of(*batch.group, options_.nodes), batch.group->size(), bytes, one_tree});
     const bool one_message =
         algorithm == selection::Algorithm::everybody && bytes > kSegmentBytesMax;
     return one_message ? selection::Algorithm::exchange : algorithm;

@@ -18,7 +18,7 @@ namespace ringleader::ring {
 struct RingOptions {
   selection::AlgorithmTable algorithms;
   std::vector<int> nodes;     ///< for each world rank a number of its host
-  bool deterministic = true;  ///< sum in rank order
+  bool deterministic = true;  ///< sum by one tree over the ranks
   std::int64_t segment_bytes = 60 << 10;
 };
 

@@ -21,24 +21,15 @@
 #include <ringleader/collectives/ring/lane.h>
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 #include <vector>
 
 namespace ringleader::ring {
 namespace {
 
-constexpr std::int64_t kAll = std::numeric_limits<std::int64_t>::max();
-
-/// Elements [begin, end) of the input.
-struct Share {
-  std::int64_t begin = 0;
-  std::int64_t end = 0;
-};
-
 class ShareExchange : public Algorithm {
  public:
-  ShareExchange(const Context& context, std::vector<Share> shares, bool gather,
+  ShareExchange(const Context& context, std::vector<Elements> shares, bool gather,
                 std::byte* own_output, std::int64_t segment_max)
       : context_(context),
         spec_(kernels::spec_of(*context.batch)),
@@ -60,7 +51,8 @@ class ShareExchange : public Algorithm {
   std::optional<Status> advance() override {
     bool sent = true;
     for (Peer& peer : peers_) {
-      if (const Status status = peer.exchange_send.advance(kAll); !status.ok()) return status;
+      if (const Status status = peer.exchange_send.advance(kAllSegments); !status.ok())
+        return status;
       const Status received = peer.exchange_receive.advance(reduced_ + kWindow);
       if (!received.ok()) return received;
       sent = sent && peer.exchange_send.done();
@@ -128,19 +120,16 @@ class ShareExchange : public Algorithm {
 
   std::int64_t longest_share() const {
     std::int64_t longest = 0;
-    for (const Share& share : shares_) longest = std::max(longest, share.end - share.begin);
+    for (const Elements& share : shares_) longest = std::max(longest, share.count());
     return longest;
   }
 
   std::int64_t segments_of(int rank) const {
-    const Share& share = shares_[static_cast<std::size_t>(rank)];
-    return (share.end - share.begin + segment_ - 1) / segment_;
+    return shares_[static_cast<std::size_t>(rank)].segments(segment_);
   }
 
-  std::pair<std::int64_t, std::int64_t> range_of(int rank, std::int64_t index) const {
-    const Share& share = shares_[static_cast<std::size_t>(rank)];
-    const std::int64_t begin = share.begin + index * segment_;
-    return {begin, std::min(begin + segment_, share.end)};
+  Elements range_of(int rank, std::int64_t index) const {
+    return shares_[static_cast<std::size_t>(rank)].segment_at(index, segment_);
   }
 
   SegmentMemory memory_in(std::byte* buffer, int rank, std::int64_t index) const {
@@ -177,7 +166,7 @@ class ShareExchange : public Algorithm {
 
   Context context_;
   kernels::ReduceSpec spec_;
-  std::vector<Share> shares_;
+  std::vector<Elements> shares_;
   std::byte* own_output_;  ///< where this rank's share of the result begins
   std::int64_t segment_;   ///< elements
   std::int64_t slots_;     ///< segments received at once from each rank
@@ -191,7 +180,7 @@ class ShareExchange : public Algorithm {
 
 std::unique_ptr<Algorithm> make_share_exchange(const Context& context) {
   const Batch& batch = *context.batch;
-  std::vector<Share> shares;
+  std::vector<Elements> shares;
   if (batch.op == Op::reduce_scatter) {
     std::int64_t begin = 0;
     for (const std::int64_t block : batch.block_counts) {
@@ -215,7 +204,7 @@ std::unique_ptr<Algorithm> make_everybody(const Context& context) {
   // In one segment: in place, nothing may be reduced before everything was sent, so with several
   // the ranks could wait for each other to receive.
   const std::int64_t count = context.batch->count();
-  std::vector<Share> shares(static_cast<std::size_t>(context.size()), {0, count});
+  std::vector<Elements> shares(static_cast<std::size_t>(context.size()), {0, count});
   return std::make_unique<ShareExchange>(context, std::move(shares), false, context.output, count);
 }
 

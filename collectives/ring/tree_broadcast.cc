@@ -13,7 +13,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <limits>
 #include <vector>
 
 namespace ringleader::ring {
@@ -39,7 +38,7 @@ class TreeBroadcast : public Algorithm {
   }
 
   std::optional<Status> advance() override {
-    std::int64_t limit = std::numeric_limits<std::int64_t>::max();
+    std::int64_t limit = kAllSegments;
     bool done = true;
     for (std::size_t i = 0; i < lanes_.size(); ++i) {
       if (const Status status = lanes_[i].advance(limit); !status.ok()) return status;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/collectives/selection/algorithm_table.h>
 
+#include <ringleader/core/parse.h>
+
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -56,21 +57,6 @@ constexpr std::array<std::pair<std::string_view, Algorithm>, 5> kNames = {{
     {"hierarchical", Algorithm::hierarchical},
 }};
 
-/// "17", or with a suffix for powers of 1024.
-std::optional<std::int64_t> number(std::string_view text) {
-  if (text.empty()) return std::nullopt;
-  std::int64_t unit = 1;
-  if (const auto suffix = std::string_view("KMG").find(text.back()); suffix != text.npos) {
-    unit = std::int64_t{1} << (10 * (suffix + 1));
-    text.remove_suffix(1);
-  }
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const bool whole = error == std::errc() && end == text.data() + text.size();
-  if (!whole || value < 0 || value > INT64_MAX / unit) return std::nullopt;
-  return value * unit;
-}
-
 }  // namespace
 
 std::string_view name_of(Algorithm algorithm) {
@@ -108,15 +94,15 @@ Result<AlgorithmTable::Row> AlgorithmTable::parse(std::string_view line) {
   const auto range = [](const std::string& text) -> std::optional<Range> {
     if (text == "*") return Range{};
     const std::size_t dash = text.find('-');
-    const auto low = number(text.substr(0, dash));
+    const auto low = parse_count(text.substr(0, dash));
     const std::string last = dash == text.npos ? text : text.substr(dash + 1);
-    const auto high = last == "*" ? INT64_MAX : number(last);
+    const auto high = last == "*" ? INT64_MAX : parse_count(last);
     if (!low || !high || *low > *high) return std::nullopt;
     return Range{*low, *high};
   };
   const auto hosts = range(word[0]);
   const auto ranks = range(word[1]);
-  const auto bytes = word[2] == "*" ? INT64_MAX : number(word[2]);
+  const auto bytes = word[2] == "*" ? INT64_MAX : parse_count(word[2]);
   const auto* const name = std::find_if(kNames.begin(), kNames.end(),
                                         [&](const auto& known) { return known.first == word[3]; });
   if (!hosts || !ranks || !bytes || name == kNames.end() || !word[4].empty()) return wrong();
@@ -145,7 +131,7 @@ bool AlgorithmTable::fits(const Row& row, const Situation& situation) {
 
 bool AlgorithmTable::hierarchical(const Situation& situation) const {
   Situation asked = situation;
-  if (situation.rank_order) asked.bytes = INT64_MAX;
+  if (situation.one_tree) asked.bytes = INT64_MAX;
   const auto row =
       std::find_if(rows_.begin(), rows_.end(), [&](const Row& r) { return fits(r, asked); });
   return row->algorithm == Algorithm::hierarchical;
@@ -155,9 +141,9 @@ Algorithm AlgorithmTable::flat(const Situation& situation) const {
   const auto row = std::find_if(rows_.begin(), rows_.end(), [&](const Row& r) {
     return r.algorithm != Algorithm::hierarchical && fits(r, situation);
   });
-  const bool in_rank_order =
+  const bool sums_by_one_tree =
       row->algorithm == Algorithm::everybody || row->algorithm == Algorithm::exchange;
-  return in_rank_order || !situation.rank_order ? row->algorithm : Algorithm::exchange;
+  return sums_by_one_tree || !situation.one_tree ? row->algorithm : Algorithm::exchange;
 }
 
 }  // namespace ringleader::selection

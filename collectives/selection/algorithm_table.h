@@ -24,7 +24,7 @@ namespace ringleader::selection {
 
 enum class Algorithm : std::uint8_t {
   everybody,         ///< everything to every rank, in one step
-  exchange,          ///< every rank reduces its share of the elements, in rank order
+  exchange,          ///< every rank reduces its share of the elements, by one tree
   halving_doubling,  ///< recursive halving, then doubling
   ring,              ///< the pipelined ring
   hierarchical,      ///< inside the hosts, between them, inside again
@@ -41,9 +41,9 @@ struct Situation {
   int hosts = 1;
   int ranks = 1;
   std::int64_t bytes = 0;
-  /// The bits must not depend on how tensors were fused: sums in rank order, and the same choice
-  /// between flat and hierarchical for all sizes.
-  bool rank_order = true;
+  /// The bits must not depend on how tensors were fused: sums by one tree over the ranks, and the
+  /// same choice between flat and hierarchical for all sizes.
+  bool one_tree = true;
 };
 
 class AlgorithmTable {
@@ -54,7 +54,7 @@ class AlgorithmTable {
   /// Whether the first row that fits says hierarchical.
   bool hierarchical(const Situation& situation) const;
 
-  /// The first row that fits and says something else. Never hierarchical; with `rank_order` either
+  /// The first row that fits and says something else. Never hierarchical; with `one_tree` either
   /// everybody or exchange, for which the others then stand.
   Algorithm flat(const Situation& situation) const;
 

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reductions of a few bytes: every member puts its input into its slot, and each sums all of them,
-// in rank order. One synchronization; up to 48 bytes travel in the cache line that says that they
-// have come.
+// Reductions of a few bytes: every member puts its input into its slot, and each sums all of them.
+// One synchronization; up to 48 bytes travel in the cache line that says that they have come.
 //
 //   time: one line from each core to each other, and for longer inputs (P-1) n bytes of loads
 #include <ringleader/collectives/shm/collective.h>

@@ -21,6 +21,7 @@
 // and so the decision, the same on all ranks.
 #pragma once
 
+#include <ringleader/ops/broadcast.h>
 #include <ringleader/ops/collectives.h>
 #include <ringleader/ops/distributed_optimizer.h>
 
@@ -75,12 +76,15 @@ class DistributedNet {
     dlib::resizable_tensor tensor;
     net_.to_tensor(inputs.begin(), inputs.end(), tensor);
     net_.subnet().forward(tensor);
-    const auto parameters = dlib_adapter::parameters_of(net_);
-    for (std::size_t i = 0; i < parameters.size() && options_.broadcast_parameters; ++i) {
-      broadcast(options_.name + "/parameter" + std::to_string(i),
-                dlib_adapter::view_of(*parameters[i]), options_.root, options_.process_set);
+    std::vector<Slot> slots;
+    for (dlib::tensor* const parameter : dlib_adapter::parameters_of(net_)) {
+      const TensorView view = dlib_adapter::view_of(*parameter);
+      slots.push_back({options_.name + "/parameter" + std::to_string(slots.size()), view, view});
     }
-    options_.broadcast_parameters = false;
+    // Now rather than when the gradients are there, which depend on them.
+    if (std::exchange(options_.broadcast_parameters, false)) {
+      broadcast_parameters(slots, options_.root, options_.process_set);
+    }
   }
 
   DistributedNet(const DistributedNet&) = delete;

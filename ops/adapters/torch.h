@@ -20,6 +20,7 @@
 // Buffers are no parameters: broadcast_buffers(*model) copies rank 0's.
 #pragma once
 
+#include <ringleader/ops/broadcast.h>
 #include <ringleader/ops/collectives.h>
 #include <ringleader/ops/distributed_optimizer.h>
 #include <ringleader/ops/session.h>
@@ -269,21 +270,24 @@ class OptimizerAdapter<Optimizer,
 /// Overwrites all buffers of a module (running statistics) with the root's. Collective, blocks.
 inline void broadcast_buffers(const torch::nn::Module& module, int root = 0,
                               ProcessSet process_set = {}) {
+  std::vector<Slot> buffers;
   for (const auto& item : module.named_buffers()) {
-    const std::string name = "buffers/" + item.key();
-    broadcast(name, torch_adapter::view_of(item.value(), name), root, process_set);
+    const TensorView view = torch_adapter::view_of(item.value(), item.key());
+    buffers.push_back({"buffers/" + item.key(), view, view});
   }
+  broadcast_parameters(buffers, root, process_set);
 }
 
 /// Replaces floating-point buffers by their averages over the ranks. Collective, blocks.
 inline void average_buffers(const torch::nn::Module& module, ProcessSet process_set = {}) {
-  ReduceOptions options;
-  options.process_set = process_set;
+  std::vector<TensorView> buffers;
   for (const auto& item : module.named_buffers()) {
     if (!item.value().is_floating_point()) continue;
-    const std::string name = "buffers/" + item.key();
-    allreduce(name, torch_adapter::view_of(item.value(), name), ReduceOp::average, options);
+    buffers.push_back(torch_adapter::view_of(item.value(), item.key()));
   }
+  ReduceOptions options;
+  options.process_set = process_set;
+  if (!buffers.empty()) grouped_allreduce("buffers", buffers, ReduceOp::average, options);
 }
 
 }  // namespace ringleader

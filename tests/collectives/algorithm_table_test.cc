@@ -51,7 +51,7 @@ TEST_CASE("every situation has an algorithm, hierarchical between hosts unless a
   }
 }
 
-TEST_CASE("sums in rank order do not depend on the size") {
+TEST_CASE("sums by one tree do not depend on the size") {
   const AlgorithmTable rows = table("* * 1M ring; * * 2M hierarchical; exchange");
   for (const std::int64_t bytes : kSizes) {
     CHECK(rows.flat({4, 8, bytes, true}) == Algorithm::exchange);

@@ -31,6 +31,8 @@ struct BatchTensor {
   std::int64_t count = 0;  ///< elements of the input on this rank
 };
 
+class DeviceEvent;  // core/runtime/device.h
+
 struct Batch {
   std::shared_ptr<const Group> group;
   std::uint64_t sequence = 0;  ///< position in the channel
@@ -54,6 +56,9 @@ struct Batch {
   ///                   (both differ by rank)
   std::vector<std::int64_t> block_counts;
   std::vector<std::int64_t> send_counts;
+
+  /// Device memory: what must have happened before the tensors are touched.
+  std::vector<const DeviceEvent*> ready;
 
   std::int64_t count() const {
     std::int64_t total = 0;

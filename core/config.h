@@ -60,6 +60,10 @@ struct Config {
   /// network namespaces on one machine act as hosts.
   std::string host_id;
 
+  /// NCCL was told (NCCL_HOSTID) to take the ranks of a node for those of several, so that they may
+  /// share a GPU: for tests.
+  bool nccl_hosts_named = false;
+
   /// Address space reserved for memory that the ranks of a node share (see allocate()). 0: as much
   /// as the machine has memory. Memory itself is taken when it is given out.
   std::int64_t arena_bytes = 0;

@@ -40,6 +40,9 @@ class Output {
                                                      name_of(view_.dtype()) + ", not " +
                                                      name_of(dtype_of<T>())));
     }
+    if (view_.device() != Device::host) {
+      throw Error(Status(Code::unsupported, "the output is in device memory; copy it from there"));
+    }
     const T* first = static_cast<const T*>(view_.data());
     return std::vector<T>(first, first + view_.count());
   }

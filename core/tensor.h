@@ -55,12 +55,26 @@ class BasicTensorView {
   /// A view of writable memory is also a view of constant memory.
   template <typename V = Void, typename = std::enable_if_t<std::is_const_v<V>>>
   BasicTensorView(const BasicTensorView<void>& other)  // NOLINT(google-explicit-constructor)
-      : BasicTensorView(other.data(), other.shape(), other.dtype(), other.device()) {}
+      : BasicTensorView(other.data(), other.shape(), other.dtype(), other.device()) {
+    stream_ = other.stream();
+  }
+
+  /// The same tensor in device memory, of which the work before and after an operation is in
+  /// `stream` (a cudaStream_t). Operations wait for what is in it when they are submitted;
+  /// Handle::wait(stream) orders what comes after.
+  BasicTensorView on(void* stream) const {
+    BasicTensorView view = *this;
+    view.stream_ = stream;
+    return view;
+  }
 
   Void* data() const { return data_; }
   const Shape& shape() const { return shape_; }
   DType dtype() const { return dtype_; }
   Device device() const { return device_; }
+
+  /// Device memory: the default stream unless on() has said another.
+  void* stream() const { return stream_; }
 
   std::int64_t count() const { return count_of(shape_); }
   std::size_t bytes() const { return static_cast<std::size_t>(count()) * size_of(dtype_); }
@@ -70,6 +84,7 @@ class BasicTensorView {
   Shape shape_ = {0};
   DType dtype_ = DType::f32;
   Device device_ = Device::host;
+  void* stream_ = nullptr;
 };
 
 using TensorView = BasicTensorView<void>;

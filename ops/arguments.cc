@@ -51,6 +51,8 @@ void check_pair(const protocol::Request& request, const ConstTensorView& input,
                                 to_string(output.shape()), name_of(input.dtype()),
                                 to_string(input.shape())));
   }
+  if (input.device() != output.device())
+    refuse(request, "input and output are in different memory");
   const auto* a = static_cast<const std::byte*>(input.data());
   const auto* b = static_cast<const std::byte*>(output.data());
   const std::less<> before;

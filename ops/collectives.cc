@@ -39,6 +39,14 @@ protocol::Request make_reduction(Op op, std::string_view name, ReduceOp reduce_o
   return request;
 }
 
+/// The user's stream of a tensor in device memory, once.
+void add_stream(Operation& operation, const ConstTensorView& tensor) {
+  if (tensor.device() == Device::host) return;
+  auto& streams = operation.streams;
+  const bool known = std::find(streams.begin(), streams.end(), tensor.stream()) != streams.end();
+  if (!known) streams.push_back(tensor.stream());
+}
+
 void add_tensor(protocol::Request& request, const ConstTensorView& tensor) {
   request.device = tensor.device();  // the ranks must agree; whether a backend can, is seen then
   request.tensors.push_back({"", tensor.shape(), tensor.dtype()});
@@ -50,6 +58,16 @@ std::shared_ptr<Operation> with_output(protocol::Request request, const ConstTen
   auto operation = make_operation(std::move(request));
   operation->buffers.push_back({input.data(), nullptr});
   operation->input_shape = input.shape();
+  add_stream(*operation, input);
+  return operation;
+}
+
+std::shared_ptr<Operation> with_buffers(protocol::Request request, const ConstTensorView& input,
+                                        const TensorView& output) {
+  auto operation = make_operation(std::move(request));
+  operation->buffers.push_back({input.data(), output.data()});
+  add_stream(*operation, input);
+  add_stream(*operation, output);
   return operation;
 }
 
@@ -61,9 +79,7 @@ std::shared_ptr<Operation> describe_allreduce(std::string_view name, const Const
   protocol::Request request = make_reduction(Op::allreduce, name, op, options);
   check_pair(request, input, output);
   add_tensor(request, input);
-  auto operation = make_operation(std::move(request));
-  operation->buffers.push_back({input.data(), output.data()});
-  return operation;
+  return with_buffers(std::move(request), input, output);
 }
 
 std::shared_ptr<Operation> describe_group(std::string_view name,
@@ -80,6 +96,7 @@ std::shared_ptr<Operation> describe_group(std::string_view name,
   }
   auto operation = make_operation(std::move(request));
   operation->buffers = std::move(buffers);
+  for (const TensorView& tensor : tensors) add_stream(*operation, tensor);
   return operation;
 }
 
@@ -101,9 +118,7 @@ std::shared_ptr<Operation> describe_broadcast(std::string_view name, const Const
   }
   request.root = root;
   add_tensor(request, input);
-  auto operation = make_operation(std::move(request));
-  operation->buffers.push_back({input.data(), output.data()});
-  return operation;
+  return with_buffers(std::move(request), input, output);
 }
 
 std::shared_ptr<Operation> describe_alltoall(std::string_view name, const ConstTensorView& input,

@@ -19,6 +19,9 @@ Topology current_topology(const char* what);
 /// may be chosen.
 bool sums_by_one_tree();
 
+/// The accelerator that all ranks have; null if some has none.
+std::shared_ptr<DevicePort> current_device();
+
 /// Names that begin so are the library's own.
 constexpr const char* kReservedPrefix = "ringleader/";
 

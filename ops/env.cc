@@ -92,6 +92,7 @@ Result<Config> config_from_environment(Config config) {
   if (const auto backend = read("RINGLEADER_BACKEND")) config.backend = *backend;
   if (const auto folder = read("RINGLEADER_FLIGHT_DIR")) config.flight_dir = *folder;
   if (const auto host = read("RINGLEADER_HOST_ID")) config.host_id = *host;
+  config.nccl_hosts_named = read("NCCL_HOSTID").has_value();
   if (const auto rows = read("RINGLEADER_ALGORITHMS")) config.algorithms = *rows;
   const Status statuses[] = {
       read_file("RINGLEADER_ALGORITHMS_FILE", config.algorithms),

@@ -2,9 +2,11 @@
 #include <ringleader/ops/gradient_memory.h>
 
 #include <ringleader/collectives/kernels/reduce.h>
+#include <ringleader/core/log.h>
 #include <ringleader/ops/memory.h>
 
 #include <cstring>
+#include <utility>
 
 namespace ringleader {
 namespace {
@@ -13,32 +15,52 @@ constexpr std::size_t kCacheLine = 64;
 
 std::size_t lines(std::size_t bytes) { return (bytes + kCacheLine - 1) / kCacheLine * kCacheLine; }
 
-void move_gradient(Slot& slot, void* to) {
-  TensorView& gradient = slot.gradient;
-  if (gradient.bytes() > 0) std::memcpy(to, gradient.data(), gradient.bytes());
-  gradient = TensorView(to, gradient.shape(), gradient.dtype());
-  slot.move_gradient(to);
-}
-
 }  // namespace
 
-GradientMemory::GradientMemory(std::vector<Slot>& slots, DType compressed)
-    : slots_(slots), compressed_(compressed), wires_(slots.size()), homes_(slots.size(), nullptr) {
+GradientMemory::GradientMemory(std::vector<Slot>& slots, DType compressed,
+                               std::shared_ptr<DevicePort> device)
+    : slots_(slots),
+      compressed_(compressed),
+      device_(std::move(device)),
+      wires_(slots.size()),
+      homes_(slots.size(), nullptr) {
+  const bool on_host = slots_.front().gradient.device() == Device::host;
   std::vector<std::size_t> room;
   std::size_t total = 0;
   for (const Slot& slot : slots_) {
     const DType travels = wire_type(slot.gradient.dtype(), compressed_);
     const bool moves = travels != slot.gradient.dtype() || slot.move_gradient;
     const auto count = static_cast<std::size_t>(slot.gradient.count());
-    room.push_back(moves ? lines(count * size_of(travels)) : 0);
+    const std::size_t bytes = count * size_of(travels);
+    // On a device one behind the other: what is not scattered needs no packing.
+    room.push_back(!moves ? 0 : on_host ? lines(bytes) : bytes);
     total += room.back();
   }
-  if (total > 0) shared_ = ringleader::allocate(total);
-  auto* next = static_cast<std::byte*>(shared_);
+  if (total > 0) memory_ = allocate(total, on_host);
+  auto* next = static_cast<std::byte*>(memory_.get());
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     place(i, room[i] > 0 ? next : nullptr);
     next += room[i];
   }
+}
+
+std::shared_ptr<void> GradientMemory::allocate(std::size_t bytes, bool on_host) {
+  if (on_host) return {ringleader::allocate(bytes), [](void* memory) { ringleader::free(memory); }};
+  auto memory = device_->allocate(bytes);
+  throw_if_error(memory.status());
+  return *memory;
+}
+
+void GradientMemory::move_gradient(Slot& slot, void* to) {
+  TensorView& gradient = slot.gradient;
+  if (gradient.bytes() > 0 && gradient.device() == Device::host) {
+    std::memcpy(to, gradient.data(), gradient.bytes());
+  } else if (gradient.bytes() > 0) {
+    throw_if_error(device_->copy(gradient.stream(), to, gradient.data(), gradient.bytes()));
+  }
+  gradient =
+      TensorView(to, gradient.shape(), gradient.dtype(), gradient.device()).on(gradient.stream());
+  slot.move_gradient(to);
 }
 
 /// `memory` is null for what stays where it is.
@@ -58,9 +80,14 @@ void GradientMemory::place(std::size_t index, std::byte* memory) {
 
 GradientMemory::~GradientMemory() {
   for (std::size_t i = 0; i < slots_.size(); ++i) {
-    if (homes_[i] != nullptr) move_gradient(slots_[i], homes_[i]);
+    if (homes_[i] == nullptr) continue;
+    try {
+      move_gradient(slots_[i], homes_[i]);
+    } catch (const Error& error) {  // the device is lost, and its memory with it
+      log(LogLevel::error, error.what());
+      return;
+    }
   }
-  ringleader::free(shared_);
 }
 
 void GradientMemory::compress(std::size_t index) {

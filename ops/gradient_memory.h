@@ -5,10 +5,12 @@
 // that travel are there instead.
 #pragma once
 
+#include <ringleader/core/runtime/device.h>
 #include <ringleader/core/tensor.h>
 #include <ringleader/ops/slot.h>
 
 #include <cstddef>
+#include <memory>
 #include <vector>
 
 namespace ringleader {
@@ -17,7 +19,8 @@ class GradientMemory {
  public:
   /// Moves the gradients of `slots`, which must outlive this, and changes their addresses there.
   /// compressed  the type in which f32 gradients travel; f32: none
-  GradientMemory(std::vector<Slot>& slots, DType compressed);
+  /// device      for gradients in its memory, which are moved into one piece of it
+  GradientMemory(std::vector<Slot>& slots, DType compressed, std::shared_ptr<DevicePort> device);
   /// Moves the gradients back to where they were.
   ~GradientMemory();
   GradientMemory(const GradientMemory&) = delete;
@@ -33,10 +36,13 @@ class GradientMemory {
 
  private:
   void place(std::size_t index, std::byte* memory);
+  std::shared_ptr<void> allocate(std::size_t bytes, bool on_host);
+  void move_gradient(Slot& slot, void* to);
 
   std::vector<Slot>& slots_;
   DType compressed_;
-  void* shared_ = nullptr;
+  std::shared_ptr<DevicePort> device_;
+  std::shared_ptr<void> memory_;
   std::vector<TensorView> wires_;
   std::vector<void*> homes_;  ///< per slot: where its gradient came from; null: it was not moved
 };

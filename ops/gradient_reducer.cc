@@ -25,6 +25,7 @@ protocol::Request plan_request(const std::vector<Slot>& slots, GradientMeaning m
   request.reduce_op = mean ? ReduceOp::average : ReduceOp::sum;
   request.postscale = mean ? 1.0 / passes : 1.0;
   request.average_over_contributors = options.average_over_contributors;
+  request.device = slots.front().gradient.device();
   const DType compressed = compressed_type(options.compression);
   for (const Slot& slot : slots) {
     request.tensors.push_back(
@@ -44,6 +45,7 @@ GradientReducer::Impl::Impl(std::vector<Slot> slots, GradientMeaning meaning,
       meaning_(meaning),
       options_(options),
       runtime_(current_runtime("DistributedOptimizer")),
+      device_(current_device()),
       used_here_(slots_.size(), false),
       announced_(exchange_use) {
   if (exchange_use) slots_.push_back({"used by a rank", use_, use_, {}});
@@ -62,7 +64,7 @@ GradientReducer::Impl::Impl(std::vector<Slot> slots, GradientMeaning meaning,
   if (options_.broadcast_parameters) {
     ringleader::broadcast_parameters(slots_, options_.root, options_.process_set);
   }
-  memory_.emplace(slots_, compressed_type(options_.compression));
+  memory_.emplace(slots_, compressed_type(options_.compression), device_);
   log_options();
 }
 
@@ -131,7 +133,12 @@ void GradientReducer::Impl::take(std::size_t index, runtime::Runtime::Wake wake,
 void GradientReducer::Impl::clear_if_missing(std::size_t index) {
   if (!announced_ || announcements_[index] > 0 || held_back_[index]) return;
   const TensorView& gradient = slots_[index].gradient;
-  if (gradient.bytes() > 0) std::memset(gradient.data(), 0, gradient.bytes());
+  if (gradient.bytes() == 0) return;
+  if (gradient.device() == Device::host) {
+    std::memset(gradient.data(), 0, gradient.bytes());
+  } else {
+    throw_if_error(device_->clear(gradient.stream(), gradient.data(), gradient.bytes()));
+  }
 }
 
 void GradientReducer::Impl::begin_workers() {
@@ -191,10 +198,12 @@ Status GradientReducer::Impl::wait_for_all() {
   Status first_error;
   for (std::size_t i = slots_.size(); i-- > 0;) {
     auto& operation = operations_[i];
-    if (runtime != nullptr) runtime->wait(*operation);
+    void* const stream = slots_[i].gradient.stream();
+    const Status status =
+        runtime == nullptr ? operation->status : runtime->wait(*operation, stream);
     submitted_[i] = false;
-    if (first_error.ok()) first_error = operation->status;
-    if (operation->status.ok()) {
+    if (first_error.ok()) first_error = status;
+    if (status.ok()) {
       memory_->expand(i);
     } else {
       operation.reset();
@@ -227,6 +236,13 @@ void GradientReducer::Impl::submit(std::size_t index, runtime::Runtime::Wake wak
                                    SourceLocation where) {
   memory_->compress(index);
   auto& operation = operations_[index];
+  const auto runtime = runtime_.lock();
+  if (runtime == nullptr) {
+    throw Error(
+        Status(Code::not_initialized, "DistributedOptimizer: the library has been shut down"));
+  }
+  // In device memory that of the last step has only been enqueued, but must have ended long ago.
+  if (operation != nullptr && !operation->done) runtime->wait(*operation);
   if (operation != nullptr && operation.use_count() == 1) {
     operation->done = false;  // that of the last step serves again
   } else {
@@ -234,14 +250,11 @@ void GradientReducer::Impl::submit(std::size_t index, runtime::Runtime::Wake wak
     operation->wish = PlanParameterRequest{plan_, static_cast<std::uint32_t>(index)};
     void* const gradient = memory_->wire(index).data();
     operation->buffers.push_back({gradient, gradient});
+    const TensorView& view = slots_[index].gradient;
+    if (view.device() != Device::host) operation->streams = {view.stream()};
   }
   operation->where = where;
   submitted_[index] = true;
-  const auto runtime = runtime_.lock();
-  if (runtime == nullptr) {
-    throw Error(
-        Status(Code::not_initialized, "DistributedOptimizer: the library has been shut down"));
-  }
   runtime->post(operation, wake);
 }
 

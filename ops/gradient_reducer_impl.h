@@ -57,6 +57,7 @@ class GradientReducer::Impl {
   GradientMeaning meaning_;
   OptimizerOptions options_;
   std::weak_ptr<runtime::Runtime> runtime_;
+  std::shared_ptr<DevicePort> device_;  ///< null without an accelerator
   std::optional<ParameterClaim> claim_;
   std::uint32_t plan_ = 0;
   int passes_ = 1;  ///< per step

@@ -32,6 +32,12 @@ void Handle::then(std::function<void(const Status&)> callback) const {
 
 void Handle::wait() const { throw_if_error(finished(operation_).status); }
 
+void Handle::wait(void* stream) const {
+  if (operation_ == nullptr) (void)finished(operation_);  // throws
+  const auto runtime = operation_->runtime.lock();
+  throw_if_error(runtime == nullptr ? operation_->status : runtime->wait(*operation_, stream));
+}
+
 Status Handle::status() const { return finished(operation_).status; }
 
 const Output& Handle::output() const {

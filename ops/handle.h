@@ -39,6 +39,12 @@ class Handle {
   /// Blocks until the operation has completed; throws Error if it failed.
   void wait() const;
 
+  /// Device memory: makes what is put into `stream` (a cudaStream_t) from now on wait for the
+  /// result, and does not wait for it itself: it blocks until the ranks have decided on the
+  /// operation, which for the parameters of an optimizer is at once. Host memory: as wait(). Throws
+  /// Error for a failure that is known by then; one on the device ends later operations.
+  void wait(void* stream) const;
+
   /// Blocks until the operation has completed and returns its outcome as a value.
   Status status() const;
 

@@ -24,6 +24,28 @@ Claims& claims() {
   return *instance;
 }
 
+void check_memory(const Slot& slot, const Slot& first, const OptimizerOptions& options) {
+  const Device device = slot.gradient.device();
+  if (device != slot.parameter.device() || device != first.gradient.device()) {
+    refuse(options, fmt::format("'{}': all parameters and gradients must be in the same kind of "
+                                "memory",
+                                slot.name));
+  }
+  if (device == Device::host) return;
+  if (current_device() == nullptr) {
+    throw Error(Status(Code::unsupported,
+                       fmt::format("DistributedOptimizer '{}': the gradients are in {} memory, and "
+                                   "this build, or some rank, has no such device",
+                                   options.name, name_of(device))));
+  }
+  const char* const with = options.compression != Compression::none ? "compression"
+                           : options.virtual_workers > 0            ? "virtual_workers"
+                                                                    : nullptr;
+  if (with != nullptr) {
+    refuse(options, fmt::format("{} is for gradients in host memory", with));
+  }
+}
+
 void check_slots(const std::vector<Slot>& slots, const OptimizerOptions& options) {
   if (slots.empty()) refuse(options, "the optimizer has no parameters");
   std::set<std::string> names;
@@ -34,9 +56,7 @@ void check_slots(const std::vector<Slot>& slots, const OptimizerOptions& options
     const bool fits = slot.parameter.count() == slot.gradient.count() &&
                       slot.parameter.dtype() == slot.gradient.dtype();
     if (!fits) refuse(options, fmt::format("the gradient of '{}' does not fit it", slot.name));
-    if (slot.gradient.device() != Device::host) {
-      throw Error(Status(Code::unsupported, "this build has no backend for device memory"));
-    }
+    check_memory(slot, slots.front(), options);
     const bool narrow = size_of(slot.gradient.dtype()) == 2;
     if (options.virtual_workers > 0 && narrow) {
       refuse(options, fmt::format("virtual_workers need gradients of at least 32 bits, and that of "

@@ -6,6 +6,7 @@
 #include <ringleader/ops/broadcast.h>
 #include <ringleader/ops/collectives.h>
 #include <ringleader/ops/gradient_reducer_impl.h>
+#include <ringleader/ops/optimizer_checks.h>
 
 #include <fmt/core.h>
 
@@ -57,6 +58,9 @@ double GradientReducer::clip_norm(double norm_max, SourceLocation where) {
   impl_->synchronize(where);
   double squares = 0;
   const std::span slots = std::span(impl_->slots()).first(impl_->parameters());
+  if (slots[0].gradient.device() != Device::host) {
+    refuse(impl_->options(), "clipping by the global norm is for gradients in host memory");
+  }
   for (const Slot& slot : slots) squares += sum_of_squares(slot.gradient);
   const double norm = std::sqrt(squares);
   // Written so that a norm that is not a number scales nothing.

@@ -25,6 +25,7 @@ struct Current {
   std::shared_ptr<void> world;  ///< outlives the runtime
   std::shared_ptr<runtime::Runtime> runtime;
   bool one_tree = true;
+  std::shared_ptr<DevicePort> device;
   std::function<void()> mark_broken;
   std::shared_ptr<FlightFile> flight_file;  ///< null: not asked for
   Traffic traffic_before;                   ///< of the process, when the session began
@@ -57,7 +58,7 @@ runtime::RuntimeOptions make_runtime_options(const Config& config, const World& 
   options.background_thread = config.background_thread;
   options.any_thread = world.any_thread;
   options.oversubscribed = world.topology.local_size > world.machine.processing_units;
-  options.fill_neutral = kernels::fill_neutral;
+  options.memory = {kernels::fill_neutral, world.device};
   return options;
 }
 
@@ -82,6 +83,7 @@ Current start(const InitOptions& options) {
   Current current;
   current.topology = world->topology;
   current.one_tree = world->one_tree;
+  current.device = world->device;
   current.traffic_before = traffic_meter.read();
   current.mark_broken = std::move(world->mark_broken);
   runtime::RuntimeOptions runtime_options = make_runtime_options(*config, *world);
@@ -161,6 +163,12 @@ Topology current_topology(const char* what) {
   const std::lock_guard lock(held.mutex);
   if (held.current.runtime == nullptr) throw_not_initialized(what);
   return held.current.topology;
+}
+
+std::shared_ptr<DevicePort> current_device() {
+  Holder& held = holder();
+  const std::lock_guard lock(held.mutex);
+  return held.current.device;
 }
 
 bool sums_by_one_tree() {

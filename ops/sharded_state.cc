@@ -49,15 +49,15 @@ void clear(void* memory, std::size_t bytes) {
   if (bytes > 0) std::memset(memory, 0, bytes);
 }
 
-void check(const OptimizerOptions& options) {
-  const char* const with = options.compression != Compression::none ? "compression"
-                           : options.virtual_workers > 0            ? "virtual_workers"
-                           : options.average_over_contributors      ? "average_over_contributors"
-                           : options.passes_per_step != 1           ? "passes_per_step"
-                                                                    : nullptr;
-  if (with != nullptr) {
-    refuse(options, fmt::format("sharding cannot be combined with {}", with));
-  }
+void check(const std::vector<Slot>& slots, const OptimizerOptions& options) {
+  const bool on_host = slots.empty() || slots[0].gradient.device() == Device::host;
+  const char* const with = !on_host                                   ? "device memory"
+                           : options.compression != Compression::none ? "compression"
+                           : options.virtual_workers > 0              ? "virtual_workers"
+                           : options.average_over_contributors        ? "average_over_contributors"
+                           : options.passes_per_step != 1             ? "passes_per_step"
+                                                                      : nullptr;
+  if (with != nullptr) refuse(options, fmt::format("sharding cannot be combined with {}", with));
 }
 
 }  // namespace
@@ -71,7 +71,7 @@ class ShardedState::Impl {
         options_(options),
         ranks_(options.process_set.size()),
         rank_(options.process_set.rank()) {
-    check(options_);
+    check(slots_, options_);
     {  // agrees on names, shapes and order, and broadcasts the parameters
       const GradientReducer agreement(slots_, meaning, options, where);
     }

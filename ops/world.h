@@ -9,6 +9,7 @@
 #include <ringleader/core/result.h>
 #include <ringleader/core/runtime/backend.h>
 #include <ringleader/core/runtime/control_plane.h>
+#include <ringleader/core/runtime/device.h>
 #include <ringleader/core/topology.h>
 #include <ringleader/ops/machine.h>
 
@@ -23,6 +24,7 @@ struct World {
   Machine machine;
   std::unique_ptr<ControlPlane> control_plane;
   std::vector<std::unique_ptr<Backend>> backends;  ///< in order of preference
+  std::shared_ptr<DevicePort> device;              ///< null unless all ranks have one
   bool one_tree = true;    ///< sums are taken by one binary tree over the ranks (kernels/reduce.h)
   bool any_thread = true;  ///< false: only the initializing thread may make progress
   std::shared_ptr<void> keep_alive;   ///< outlives the adapters

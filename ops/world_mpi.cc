@@ -11,6 +11,7 @@
 #include <ringleader/collectives/ring/ring_backend.h>
 #include <ringleader/collectives/selection/algorithm_table.h>
 #include <ringleader/collectives/shm/shm_backend.h>
+#include <ringleader/ops/accelerator.h>
 #include <ringleader/ops/agreement.h>
 #include <ringleader/ops/arena.h>
 
@@ -24,22 +25,23 @@ namespace {
 using mpi_transport::ChannelCommunicators;
 using mpi_transport::MpiWorld;
 
-/// The ranks that share memory with this one, who find each other by messages.
-Result<std::shared_ptr<shm::Node>> open_node(const MpiWorld& mpi_world,
-                                             std::shared_ptr<ChannelCommunicators> communicators,
-                                             const Config& config) {
+Group everybody(const MpiWorld& mpi_world) {
   Group world;
   for (int rank = 0; rank < mpi_world.topology().size; ++rank) world.ranks.push_back(rank);
   world.rank = mpi_world.topology().rank;
-  const auto gather = [communicators, comm = mpi_world.comm(), size = world.size()](
-                          const Group& group,
-                          const std::string& bytes) -> Result<std::vector<std::string>> {
+  return world;
+}
+
+/// How members of a group tell each other what they need to know before they have a channel.
+Gather make_gather(const MpiWorld& mpi_world, std::shared_ptr<ChannelCommunicators> communicators) {
+  return [communicators = std::move(communicators), comm = mpi_world.comm(),
+          size = mpi_world.topology().size](
+             const Group& group, const std::string& bytes) -> Result<std::vector<std::string>> {
     if (group.size() == size) return mpi_transport::gather(comm, bytes);
     const Result<MPI_Comm> members = communicators->of(group);
     if (!members.ok()) return members.status();
     return mpi_transport::gather(*members, bytes);
   };
-  return shm::Node::open(process_arena(config.arena_bytes), world, mpi_world.nodes(), gather);
 }
 
 Status check_agreement(const MpiWorld& mpi_world, const Config& config) {
@@ -97,7 +99,9 @@ Result<World> open_world(const void* mpi_communicator, const Config& config) {
   Result<Communicator> control = mpi_world->duplicate();
   if (!control.ok()) return control.status();
   auto communicators = std::make_shared<ChannelCommunicators>(mpi_world->comm());
-  Result<std::shared_ptr<shm::Node>> node = open_node(*mpi_world, communicators, config);
+  const Gather gather = make_gather(*mpi_world, communicators);
+  Result<std::shared_ptr<shm::Node>> node = shm::Node::open(
+      process_arena(config.arena_bytes), everybody(*mpi_world), mpi_world->nodes(), gather);
   if (!node.ok()) return node.status();
   const Machine machine = read_machine();
   (*node)->set_cache_bytes(machine.cache_bytes);
@@ -117,6 +121,9 @@ Result<World> open_world(const void* mpi_communicator, const Config& config) {
       {ring_chosen->algorithms, (*node)->nodes(), config.deterministic, allocate_staging}));
   world.backends.push_back(ring::make_ring_backend(communicators, *ring_chosen));
   world.backends.push_back(mpi::make_mpi_backend(communicators));
+  if (Status status = add_accelerator(world, config, everybody(*mpi_world), gather); !status.ok()) {
+    return status;
+  }
   world.mark_broken = [] { MpiWorld::mark_broken(); };
   world.keep_alive = std::move(mpi_world);
   return world;

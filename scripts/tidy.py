@@ -28,7 +28,7 @@ BANNED_IN_CPP = ["std::endl", "using namespace std", "usleep", "std::rand"]
 # The house: which headers a folder may include, besides system libraries. The first folder that
 # fits counts. An entry that ends with / stands for the headers directly in that folder.
 CORE = ["core/"]
-PORTS = ["core/runtime/backend.h", "core/runtime/control_plane.h"]
+PORTS = ["core/runtime/backend.h", "core/runtime/control_plane.h", "core/runtime/device.h"]
 HOUSE = [
     ("core/protocol", CORE + ["core/protocol/"]),
     ("core/runtime", CORE + ["core/protocol/", "core/runtime/"]),

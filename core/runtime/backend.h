@@ -6,6 +6,7 @@
 
 #include <ringleader/core/batch.h>
 #include <ringleader/core/result.h>
+#include <ringleader/core/runtime/device.h>
 #include <ringleader/core/status.h>
 
 #include <cstdint>
@@ -49,6 +50,13 @@ class Backend {
   /// Grows whenever a poll() has done something, so that whoever polls can tell work from waiting,
   /// and does not rest in the middle of it.
   virtual std::uint64_t work_done() const { return 0; }
+
+  /// Batches in device memory: the event after which a running batch's results are there, as soon
+  /// as it is known. Null until then, and for backends whose results are there when poll() says so.
+  virtual std::shared_ptr<DeviceEvent> ended(Ticket /*ticket*/) { return nullptr; }
+
+  /// The runtime has failed: what is in flight, which lost ranks may keep for ever, is to end.
+  virtual void abandon() {}
 
   /// No batch will be launched on this channel any more; called in the same order on all ranks.
   virtual void close_channel(std::uint32_t /*channel*/) {}

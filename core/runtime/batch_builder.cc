@@ -16,21 +16,47 @@ std::int64_t row_count(const Shape& shape) {
   return count_of(Shape(shape.begin() + 1, shape.end()));
 }
 
+Status no_device() {
+  return Status(Code::unsupported, "no backend of this build reaches device memory");
+}
+
+Result<std::shared_ptr<std::byte>> allocate(const Memory& memory, Device device,
+                                            std::size_t bytes) {
+  if (device == Device::host) return allocate_bytes(bytes);
+  if (memory.device == nullptr) return no_device();
+  return memory.device->allocate(bytes);
+}
+
+/// What a joined rank contributes.
+Result<std::shared_ptr<std::byte>> allocate_neutral(const Memory& memory, const Batch& batch,
+                                                    std::int64_t count) {
+  if (batch.device != Device::host) {
+    if (memory.device == nullptr) return no_device();
+    return memory.device->allocate_neutral(count, batch.dtype, batch.reduce_op);
+  }
+  auto neutral = allocate_bytes(static_cast<std::size_t>(count) * size_of(batch.dtype));
+  memory.fill_neutral(neutral.get(), count, batch.dtype, batch.reduce_op);
+  return neutral;
+}
+
 /// The result of allgather, reduce_scatter and alltoall belongs to the operation.
-void make_output(PreparedBatch& prepared, const std::vector<std::int64_t>& rows_per_rank,
-                 std::int64_t rows) {
+Status make_output(const Memory& memory, PreparedBatch& prepared,
+                   const std::vector<std::int64_t>& rows_per_rank, std::int64_t rows) {
   Operation& operation = *prepared.operations[0];
   Shape shape = operation.input_shape;
   shape[0] = rows;
   const auto count = static_cast<std::size_t>(count_of(shape));
-  auto storage = allocate_bytes(count * size_of(prepared.batch.dtype));
-  const TensorView view(storage.get(), std::move(shape), prepared.batch.dtype);
-  operation.output = Output(std::move(storage), view, rows_per_rank);
+  const Batch& batch = prepared.batch;
+  auto storage = allocate(memory, batch.device, count * size_of(batch.dtype));
+  if (!storage.ok()) return storage.status();
+  const TensorView view(storage->get(), std::move(shape), batch.dtype, batch.device);
+  operation.output = Output(std::move(*storage), view, rows_per_rank);
   prepared.batch.tensors[0].output = view.data();
+  return Status();
 }
 
 /// Shares of the rows, the first ones one row larger.
-void split_rows(PreparedBatch& prepared) {
+Status split_rows(const Memory& memory, PreparedBatch& prepared) {
   Batch& batch = prepared.batch;
   const Shape& shape = prepared.operations[0]->input_shape;
   const int size = batch.group->size();
@@ -40,7 +66,7 @@ void split_rows(PreparedBatch& prepared) {
     rows.push_back(end - begin);
     batch.block_counts.push_back((end - begin) * row_count(shape));
   }
-  make_output(prepared, rows, rows[static_cast<std::size_t>(batch.group->rank)]);
+  return make_output(memory, prepared, rows, rows[static_cast<std::size_t>(batch.group->rank)]);
 }
 
 void prepare_sizes(PreparedBatch& prepared) {
@@ -74,10 +100,11 @@ void PreparedBatch::clear() {
   batch.tensors.clear();
   batch.block_counts.clear();
   batch.send_counts.clear();
+  batch.ready.clear();
 }
 
-void prepare(const protocol::Launch& launch, std::shared_ptr<const Group> group,
-             const FillNeutral& fill_neutral, PreparedBatch& prepared) {
+Status prepare(const protocol::Launch& launch, std::shared_ptr<const Group> group,
+               const Memory& memory, PreparedBatch& prepared) {
   const protocol::Request& request = *launch.request;
   prepared.launch_id = launch.id;
   Batch& batch = prepared.batch;
@@ -99,16 +126,17 @@ void prepare(const protocol::Launch& launch, std::shared_ptr<const Group> group,
       tensor.input = operation->buffers[item.tensor].input;
       tensor.output = operation->buffers[item.tensor].output;
       if (!operation->input_shape.empty()) tensor.count = count_of(operation->input_shape);
+      for (const auto& event : operation->ready) batch.ready.push_back(event.get());
     } else {
-      auto neutral = allocate_bytes(static_cast<std::size_t>(item.count) * size_of(batch.dtype));
-      fill_neutral(neutral.get(), item.count, batch.dtype, batch.reduce_op);
-      tensor.input = tensor.output = neutral.get();
-      prepared.scratch.push_back(std::move(neutral));
+      auto neutral = allocate_neutral(memory, batch, item.count);
+      if (!neutral.ok()) return neutral.status();
+      tensor.input = tensor.output = neutral->get();
+      prepared.scratch.push_back(std::move(*neutral));
     }
     batch.tensors.push_back(tensor);
   }
-  if (batch.op == Op::reduce_scatter) split_rows(prepared);
   if (batch.op == Op::allgather || batch.op == Op::alltoall) prepare_sizes(prepared);
+  return batch.op == Op::reduce_scatter ? split_rows(memory, prepared) : Status();
 }
 
 bool needs_sizes(const PreparedBatch& prepared) { return !prepared.sizes_in.empty(); }
@@ -125,14 +153,14 @@ Batch sizes_batch(PreparedBatch& prepared) {
   return batch;
 }
 
-void complete_sizes(PreparedBatch& prepared) {
+Status complete_sizes(const Memory& memory, PreparedBatch& prepared) {
   const std::int64_t row = row_count(prepared.operations[0]->input_shape);
   for (const std::int64_t rows : prepared.sizes_in) {
     prepared.batch.block_counts.push_back(rows * row);
   }
   const std::int64_t total =
       std::accumulate(prepared.sizes_in.begin(), prepared.sizes_in.end(), std::int64_t{0});
-  make_output(prepared, prepared.sizes_in, total);
+  return make_output(memory, prepared, prepared.sizes_in, total);
 }
 
 }  // namespace ringleader::runtime

@@ -19,6 +19,12 @@ namespace ringleader::runtime {
 /// Writes `count` neutral elements of a reduction: what a joined rank contributes.
 using FillNeutral = std::function<void(void* data, std::int64_t count, DType dtype, ReduceOp op)>;
 
+/// Where batches get memory that the user has not given.
+struct Memory {
+  FillNeutral fill_neutral;            ///< in host memory
+  std::shared_ptr<DevicePort> device;  ///< null without an accelerator
+};
+
 /// Memory aligned for any element type and for vector instructions.
 std::shared_ptr<std::byte> allocate_bytes(std::size_t bytes);
 
@@ -40,8 +46,9 @@ struct PreparedBatch {
 
 /// Builds the batch around `prepared.operations`, in what is otherwise empty. For allgather and
 /// alltoall the blocks of the output are still unknown; they are filled in by complete_sizes().
-void prepare(const protocol::Launch& launch, std::shared_ptr<const Group> group,
-             const FillNeutral& fill_neutral, PreparedBatch& prepared);
+/// Errors: `unsupported` for device memory without a device; those of the device.
+Status prepare(const protocol::Launch& launch, std::shared_ptr<const Group> group,
+               const Memory& memory, PreparedBatch& prepared);
 
 /// True if the members must first tell each other how much they send.
 bool needs_sizes(const PreparedBatch& prepared);
@@ -50,6 +57,6 @@ bool needs_sizes(const PreparedBatch& prepared);
 Batch sizes_batch(PreparedBatch& prepared);
 
 /// Uses the exchanged sizes: sets the blocks and allocates the output.
-void complete_sizes(PreparedBatch& prepared);
+Status complete_sizes(const Memory& memory, PreparedBatch& prepared);
 
 }  // namespace ringleader::runtime

@@ -21,12 +21,13 @@ Status unsupported(const Batch& batch) {
 
 }  // namespace
 
-Executor::Executor(std::vector<std::unique_ptr<Backend>> backends, int rank,
-                   FillNeutral fill_neutral, OnLaunch on_launch)
+Executor::Executor(std::vector<std::unique_ptr<Backend>> backends, int rank, Memory memory,
+                   OnLaunch on_launch, OnEnded on_ended)
     : backends_(std::move(backends)),
       rank_(rank),
-      fill_neutral_(std::move(fill_neutral)),
-      on_launch_(std::move(on_launch)) {}
+      memory_(std::move(memory)),
+      on_launch_(std::move(on_launch)),
+      on_ended_(std::move(on_ended)) {}
 
 void Executor::open_channel(std::uint32_t channel, const std::vector<int>& members) {
   auto group = std::make_shared<Group>();
@@ -50,7 +51,9 @@ Status Executor::launch(const protocol::Launch& launch,
     spare_.pop_back();
   }
   prepared->operations.swap(operations);
-  prepare(launch, channel.group, fill_neutral_, *prepared);
+  if (Status status = prepare(launch, channel.group, memory_, *prepared); !status.ok()) {
+    return status;
+  }
   // Before anything of it travels, so that all ranks end it alike and nothing waits behind it.
   if (backend_for(prepared->batch) == nullptr) return unsupported(prepared->batch);
   if (channel.exchanging_sizes) {
@@ -95,13 +98,26 @@ Status Executor::start_batch(Channel& channel, Batch& batch, Running running) {
   const Result<Ticket> ticket = running.backend->launch(batch);
   if (!ticket.ok()) return ticket.status();
   running.ticket = *ticket;
+  look_for_end(running);
   running_.push_back(std::move(running));
   return Status();
 }
 
+/// Device memory: users' streams can be made to wait long before the host sees the end.
+void Executor::look_for_end(Running& running) {
+  const PreparedBatch& prepared = *running.prepared;
+  if (running.ended_known || running.sizes || prepared.batch.device == Device::host) return;
+  const std::shared_ptr<DeviceEvent> ended = running.backend->ended(running.ticket);
+  if (ended == nullptr) return;
+  running.ended_known = true;
+  for (const auto& operation : prepared.operations) {
+    if (operation != nullptr) on_ended_(*operation, ended);
+  }
+}
+
 Status Executor::sizes_known(std::unique_ptr<PreparedBatch> prepared) {
   Channel& channel = channels_[prepared->batch.group->channel];
-  complete_sizes(*prepared);
+  if (Status status = complete_sizes(memory_, *prepared); !status.ok()) return status;
   channel.exchanging_sizes = false;
   Batch& batch = prepared->batch;
   Running running;
@@ -121,6 +137,7 @@ const std::vector<FinishedBatch>& Executor::poll() {
   for (std::size_t i = 0; i < running_.size();) {
     std::optional<Status> outcome = running_[i].backend->poll(running_[i].ticket);
     if (!outcome) {
+      look_for_end(running_[i]);
       ++i;
       continue;
     }
@@ -141,6 +158,10 @@ std::uint64_t Executor::work_done() const {
   std::uint64_t total = 0;
   for (const auto& backend : backends_) total += backend->work_done();
   return total;
+}
+
+void Executor::abandon() {
+  for (const auto& backend : backends_) backend->abandon();
 }
 
 void Executor::close_channel(std::uint32_t channel) {

@@ -20,8 +20,10 @@
 
 namespace ringleader::runtime {
 
-/// Called for each of this rank's operations when its data goes to a backend.
+/// Called for each of this rank's operations when its data goes to a backend, and, where that is in
+/// device memory, when it is known by which event its result is there.
 using OnLaunch = std::function<void(const Operation&)>;
+using OnEnded = std::function<void(Operation&, const std::shared_ptr<DeviceEvent>&)>;
 
 struct FinishedBatch {
   std::uint64_t launch_id = 0;
@@ -31,8 +33,8 @@ struct FinishedBatch {
 class Executor {
  public:
   /// `backends` in order of preference.
-  Executor(std::vector<std::unique_ptr<Backend>> backends, int rank, FillNeutral fill_neutral,
-           OnLaunch on_launch);
+  Executor(std::vector<std::unique_ptr<Backend>> backends, int rank, Memory memory,
+           OnLaunch on_launch, OnEnded on_ended);
 
   /// Channels are opened before their first batch; `members` are world ranks.
   bool knows(std::uint32_t channel) const { return channels_.count(channel) != 0; }
@@ -50,6 +52,9 @@ class Executor {
   const std::vector<FinishedBatch>& poll();
 
   void close_channel(std::uint32_t channel);
+
+  /// The runtime has failed: what is in flight is to end.
+  void abandon();
 
   /// Grows whenever a poll() has done something.
   std::uint64_t work_done() const;
@@ -70,6 +75,7 @@ class Executor {
     std::unique_ptr<Batch> sizes;  ///< set while the sizes are exchanged
     Backend* backend = nullptr;
     Ticket ticket = 0;
+    bool ended_known = false;  ///< on_ended was called
   };
 
   Status start(Channel& channel, std::unique_ptr<PreparedBatch> prepared);
@@ -77,12 +83,14 @@ class Executor {
   Backend* backend_for(const Batch& batch) const;
   Status start_batch(Channel& channel, Batch& batch, Running running);
   Status sizes_known(std::unique_ptr<PreparedBatch> prepared);
+  void look_for_end(Running& running);
   void recycle(std::unique_ptr<PreparedBatch> prepared);
 
   std::vector<std::unique_ptr<Backend>> backends_;
   int rank_;
-  FillNeutral fill_neutral_;
+  Memory memory_;
   OnLaunch on_launch_;
+  OnEnded on_ended_;
   std::map<std::uint32_t, Channel> channels_;
   std::vector<Running> running_;
   std::vector<std::unique_ptr<PreparedBatch>> spare_;  ///< whose memory the next batches use

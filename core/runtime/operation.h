@@ -7,6 +7,7 @@
 #include <ringleader/core/output.h>
 #include <ringleader/core/protocol/plan_state.h>
 #include <ringleader/core/protocol/request.h>
+#include <ringleader/core/runtime/device.h>
 #include <ringleader/core/source_location.h>
 #include <ringleader/core/status.h>
 #include <ringleader/core/tensor.h>
@@ -50,6 +51,10 @@ class Operation {
   std::vector<std::int64_t> split_rows;  ///< alltoall: rows for each member
   SourceLocation where;                  ///< the call that submitted it
 
+  /// Device memory: the user's streams, each once, and what was in them when it was submitted.
+  std::vector<void*> streams;
+  std::vector<std::shared_ptr<DeviceEvent>> ready;
+
   // The outcome.
   Status status;
   std::int64_t value = 0;
@@ -57,6 +62,11 @@ class Operation {
 
   /// Released by the runtime after the outcome is written; acquired by whoever reads it.
   std::atomic<bool> done{false};
+
+  /// Device memory: the events after which the result is there. Complete when `enqueued` is set,
+  /// which is as soon as all of it is in a stream of the library's, or it is done.
+  std::vector<std::shared_ptr<DeviceEvent>> ended;
+  std::atomic<bool> enqueued{false};
 
   std::weak_ptr<runtime::Runtime> runtime;  ///< who completes it
   std::uint64_t flight = 0;                 ///< its number in the flight recorder

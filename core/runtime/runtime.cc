@@ -33,11 +33,15 @@ Runtime::Runtime(RuntimeOptions options, std::unique_ptr<ControlPlane> control_p
                  std::vector<std::unique_ptr<Backend>> backends)
     : options_(std::move(options)),
       control_plane_(std::move(control_plane)),
-      executor_(std::move(backends), options_.node.rank, options_.fill_neutral,
-                [this](const Operation& operation) {
-                  // A batch that waited is launched when another has finished.
-                  flight_.launched(operation, launched_at_ == 0 ? ticks() : launched_at_);
-                }),
+      executor_(
+          std::move(backends), options_.node.rank, options_.memory,
+          [this](const Operation& operation) {
+            // A batch that waited is launched when another has finished.
+            flight_.launched(operation, launched_at_ == 0 ? ticks() : launched_at_);
+          },
+          [this](Operation& operation, const std::shared_ptr<DeviceEvent>& event) {
+            ended(operation, event);
+          }),
       node_(options_.node),
       flight_(options_.node.rank, options_.node.size) {
   woken_by_arrivals_ = options_.node.size == 1 || control_plane_->set_waker([this] {
@@ -62,6 +66,13 @@ Runtime::~Runtime() {
 void Runtime::post(const std::shared_ptr<Operation>& operation, Wake wake) {
   operation->runtime = weak_from_this();
   participants_.note();
+  if (!operation->streams.empty()) {
+    if (Status status = note_streams(*operation); !status.ok()) {
+      operation->status = std::move(status);
+      operation->done = true;
+      return;
+    }
+  }
   if (wake == Wake::no) {
     // The caller is about to wait: without the detour if nobody else does the rounds.
     const std::unique_lock loop(loop_mutex_, std::try_to_lock);
@@ -93,6 +104,35 @@ void Runtime::run(const std::shared_ptr<Operation>& operation) {
 void Runtime::wait(const Operation& operation) {
   if (operation.done) return;
   drive([&operation] { return operation.done.load(); });
+}
+
+Status Runtime::wait(const Operation& operation, void* stream) {
+  if (operation.streams.empty()) {
+    wait(operation);
+    return operation.status;
+  }
+  if (!operation.enqueued && !operation.done) {
+    drive([&operation] { return operation.enqueued || operation.done; });
+  }
+  if (operation.done) return operation.status;  // the host has seen its end
+  for (const auto& event : operation.ended) {
+    if (Status status = options_.memory.device->wait(stream, *event); !status.ok()) return status;
+  }
+  return Status();
+}
+
+/// What the user has put into the streams so far comes before the operation.
+Status Runtime::note_streams(Operation& operation) {
+  operation.ready.clear();
+  operation.ended.clear();
+  operation.enqueued = false;
+  if (options_.memory.device == nullptr) return Status();  // all ranks will find that alike
+  for (void* const stream : operation.streams) {
+    auto event = options_.memory.device->record(stream);
+    if (!event.ok()) return event.status();
+    operation.ready.push_back(std::move(*event));
+  }
+  return Status();
 }
 
 /// Does rounds until `finished`, or sleeps while another waiter does them.

@@ -37,7 +37,7 @@ struct RuntimeOptions {
   bool background_thread = true;
   bool any_thread = true;       ///< false: only the constructing thread may use the adapters
   bool oversubscribed = false;  ///< more ranks on this node than cores: never spin
-  FillNeutral fill_neutral;
+  Memory memory;
   std::function<void(const Status&)> on_failure;  ///< called once, if a rank was lost or stalled
 };
 
@@ -68,6 +68,11 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
 
   /// Blocks until the operation is done, doing the runtime's work meanwhile.
   void wait(const Operation& operation);
+
+  /// Makes what is put into a user's stream from now on wait for the operation's result. Blocks
+  /// until the operation is in a stream of the library's or, for host memory, done. Errors: those
+  /// of the operation as far as they are known; those of the device.
+  Status wait(const Operation& operation, void* stream);
 
   /// post() and wait(), without waking the background thread in between.
   void run(const std::shared_ptr<Operation>& operation);
@@ -106,6 +111,8 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   void tick(bool blocked);
   void run_callbacks();
   void fail(const Status& status);
+  void ended(Operation& operation, const std::shared_ptr<DeviceEvent>& event);
+  Status note_streams(Operation& operation);
   void drive(const std::function<bool()>& finished);
   void background();
 

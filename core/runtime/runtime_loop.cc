@@ -45,6 +45,7 @@ bool Runtime::iterate() {
   if (node_.wants_tick() || (!progress && rounds_ % kRoundsPerTick == 0)) tick(blocked);
   if (progress) ++productive_rounds_;
   if (node_.failed() && !std::exchange(failure_told_, true)) {
+    executor_.abandon();
     if (options_.on_failure) options_.on_failure(node_.stop_reason());
   }
   pending_ = !operations_.empty() || !executor_.idle() || !control_plane_->sent_all();
@@ -170,6 +171,15 @@ void Runtime::act(protocol::Completion& completion) {
     operation->callbacks.clear();
     callbacks_due_ = true;
   }
+  if (sleepers_ == 0) return;
+  const std::lock_guard lock(mailbox_mutex_);
+  completed_.notify_all();
+}
+
+void Runtime::ended(Operation& operation, const std::shared_ptr<DeviceEvent>& event) {
+  operation.ended.push_back(event);
+  if (operation.ended.size() < operation.buffers.size()) return;  // a group in several batches
+  operation.enqueued = true;
   if (sleepers_ == 0) return;
   const std::lock_guard lock(mailbox_mutex_);
   completed_.notify_all();

@@ -2,13 +2,13 @@
 //
 // The conformance suite on a backend that needs MPI:
 //
-//   mpirun -np 3 mpi_conformance ring [large|arena|stress]
+//   mpirun -np 3 mpi_conformance ring [large|arena|device|stress]
 //
-// arena: with tensors in shared memory. stress: random batches instead.
+// arena: with tensors in shared memory. device: in a GPU's. stress: random batches instead.
 //
-// Prints the failures of each rank; exits with 1 if there are any.
-#include "arena_backend.h"
+// Prints the failures of each rank; exits with 1 if there are any, and with 77 if there is no GPU.
 #include "conformance.h"
+#include "moving_backend.h"
 #include "shm_stress.h"
 
 #include <ringleader/core/config.h>
@@ -17,13 +17,21 @@
 #include <ringleader/ops/world.h>
 
 #include <cstdio>
+#include <memory>
 #include <string>
 
 using namespace ringleader;
 
 namespace {
 
+/// Tells ctest that the test was skipped.
+constexpr int kSkipped = 77;
+
 int run(World& world, const std::string& name, const std::string& mode) {
+  if (mode == "device" && world.device == nullptr) {
+    if (world.topology.rank == 0) std::printf("skipped: this build or this machine has no GPU\n");
+    return kSkipped;
+  }
   const Status status = prefer_backend(world.backends, name);
   if (!status.ok()) {
     std::fprintf(stderr, "%s\n", status.message().c_str());
@@ -40,8 +48,13 @@ int run(World& world, const std::string& name, const std::string& mode) {
     for (const std::string& text : wrong) std::printf("%s\n", text.c_str());
     return wrong.empty() ? 0 : 1;
   }
-  test::ArenaBackend arena(backend, *process_arena(0));
-  test::Conformance suite(mode == "arena" ? arena : backend, group, watchdog);
+  std::unique_ptr<test::MovingBackend> moving;
+  if (mode == "arena") {
+    moving = std::make_unique<test::MovingBackend>(backend, test::in_segment(*process_arena(0)));
+  } else if (mode == "device") {
+    moving = std::make_unique<test::MovingBackend>(backend, test::on_device(*world.device));
+  }
+  test::Conformance suite(moving ? *moving : backend, group, watchdog);
   if (large) {
     suite.run_large();
   } else {

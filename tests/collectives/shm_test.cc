@@ -4,8 +4,8 @@
 // same suite with ranks as processes.
 #include "../support/catch.h"
 #include "../support/watchdog.h"
-#include "arena_backend.h"
 #include "conformance.h"
+#include "moving_backend.h"
 #include "shm_stress.h"
 
 #include <ringleader/collectives/shm/node.h>
@@ -83,7 +83,7 @@ void check_conformance(int size, bool in_arena) {
   std::mutex mutex;
   std::vector<std::string> failures;
   run_ranks(size, [&](Rank& rank) {
-    test::ArenaBackend arena(*rank.backend, *rank.segment);
+    test::MovingBackend arena(*rank.backend, test::in_segment(*rank.segment));
     test::Conformance suite(in_arena ? arena : *rank.backend, rank.group, watchdog);
     suite.run();
     const std::lock_guard lock(mutex);

@@ -33,7 +33,7 @@ void run_ranks(int size, const std::function<void(int, Runtime&)>& body, bool ba
       options.node.radix = 2;
       options.background_thread = background;
       options.oversubscribed = true;
-      options.fill_neutral = kernels::fill_neutral;
+      options.memory.fill_neutral = kernels::fill_neutral;
       std::vector<std::unique_ptr<Backend>> backends;
       backends.push_back(hub->backend(rank));
       const auto runtime =

@@ -1,31 +1,86 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ArenaBackend: runs batches whose tensors are moved into a shared memory segment for the time
-// being, so that the conformance suite tests what is done with tensors there.
+// MovingBackend: runs batches whose tensors are moved into other memory for the time being, so that
+// the conformance suite tests what is done with tensors there.
 #pragma once
 
 #include <ringleader/collectives/shm/segment.h>
 #include <ringleader/core/runtime/backend.h>
+#include <ringleader/core/runtime/device.h>
 
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
 #include <numeric>
 
 namespace ringleader::test {
 
-class ArenaBackend : public Backend {
+/// The other memory.
+struct Elsewhere {
+  Device device = Device::host;
+  std::function<std::shared_ptr<std::byte>(std::size_t bytes)> allocate;
+  std::function<void(void* to, const void* from, std::size_t bytes)> copy;
+  /// What must have happened before a batch is run; may be empty.
+  std::function<std::shared_ptr<DeviceEvent>()> ready;
+};
+
+inline Elsewhere in_segment(shm::Segment& segment) {
+  Elsewhere elsewhere;
+  elsewhere.allocate = [&segment](std::size_t bytes) {
+    void* const memory = segment.allocate(static_cast<std::int64_t>(bytes));
+    return std::shared_ptr<std::byte>(static_cast<std::byte*>(memory),
+                                      [&segment](std::byte* data) { segment.free(data); });
+  };
+  elsewhere.copy = [](void* to, const void* from, std::size_t bytes) {
+    std::memcpy(to, from, bytes);
+  };
+  return elsewhere;
+}
+
+/// Errors of the device end the test.
+inline Elsewhere on_device(DevicePort& port) {
+  constexpr void* kDefaultStream = nullptr;
+  Elsewhere elsewhere;
+  elsewhere.device = Device::cuda;
+  elsewhere.allocate = [&port](std::size_t bytes) {
+    auto memory = port.allocate(bytes);
+    throw_if_error(memory.status());
+    return *memory;
+  };
+  elsewhere.copy = [&port](void* to, const void* from, std::size_t bytes) {
+    throw_if_error(port.copy(kDefaultStream, to, from, bytes));
+  };
+  elsewhere.ready = [&port] {
+    auto event = port.record(kDefaultStream);
+    throw_if_error(event.status());
+    return *event;
+  };
+  return elsewhere;
+}
+
+class MovingBackend : public Backend {
  public:
-  ArenaBackend(Backend& inner, shm::Segment& segment) : inner_(inner), segment_(segment) {}
+  MovingBackend(Backend& inner, Elsewhere elsewhere)
+      : inner_(inner), elsewhere_(std::move(elsewhere)) {}
 
   std::string_view name() const override { return inner_.name(); }
-  bool supports(const Batch& batch) const override { return inner_.supports(batch); }
+  bool supports(const Batch& batch) const override {
+    Batch there = batch;
+    there.device = elsewhere_.device;
+    return inner_.supports(there);
+  }
 
   Result<Ticket> launch(const Batch& batch) override {
     auto moved = std::make_unique<Moved>();
     moved->original = &batch;
     moved->batch = batch;
+    moved->batch.device = elsewhere_.device;
     for (std::size_t t = 0; t < batch.tensors.size(); ++t) move_in(*moved, t);
+    if (elsewhere_.ready) {
+      moved->ready = elsewhere_.ready();
+      moved->batch.ready = {moved->ready.get()};
+    }
     const Result<Ticket> ticket = inner_.launch(moved->batch);
     if (ticket.ok()) running_[*ticket] = std::move(moved);
     return ticket;
@@ -39,7 +94,6 @@ class ArenaBackend : public Backend {
       copy(moved.batch.tensors[t].output, moved.original->tensors[t].output,
            output_bytes(moved.batch, t));
     }
-    for (void* memory : moved.memory) segment_.free(memory);
     running_.erase(ticket);
     return outcome;
   }
@@ -50,7 +104,8 @@ class ArenaBackend : public Backend {
   struct Moved {
     const Batch* original = nullptr;
     Batch batch;
-    std::vector<void*> memory;
+    std::vector<std::shared_ptr<std::byte>> memory;
+    std::shared_ptr<DeviceEvent> ready;
   };
 
   static std::size_t input_bytes(const Batch& batch, std::size_t t) {
@@ -65,8 +120,8 @@ class ArenaBackend : public Backend {
     }
     return static_cast<std::size_t>(count) * size_of(batch.dtype);
   }
-  static void copy(const void* from, void* to, std::size_t bytes) {
-    if (bytes > 0) std::memcpy(to, from, bytes);
+  void copy(const void* from, void* to, std::size_t bytes) {
+    if (bytes > 0) elsewhere_.copy(to, from, bytes);
   }
 
   /// One piece of memory for input and output if one of them is in the other, else two.
@@ -96,12 +151,12 @@ class ArenaBackend : public Backend {
   }
 
   std::byte* take(Moved& moved, std::size_t bytes) {
-    moved.memory.push_back(segment_.allocate(static_cast<std::int64_t>(bytes)));
-    return static_cast<std::byte*>(moved.memory.back());
+    moved.memory.push_back(elsewhere_.allocate(bytes));
+    return moved.memory.back().get();
   }
 
   Backend& inner_;
-  shm::Segment& segment_;
+  Elsewhere elsewhere_;
   std::map<Ticket, std::unique_ptr<Moved>> running_;
 };
 

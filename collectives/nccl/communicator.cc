@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ringleader/collectives/nccl/communicator.h>
+
+#include <fmt/core.h>
+
+#include <chrono>
+#include <cstring>
+#include <map>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace ringleader::nccl {
+namespace {
+
+/// Flushing what has completed takes milliseconds; a lost member can keep it for ever.
+constexpr std::chrono::seconds kCloseTimeout{10};
+
+/// Which device a member uses, and the unique id if it is the first.
+struct Introduction {
+  ncclUniqueId id;
+  cudaUUID_t device;
+};
+
+std::string bytes_of(const Introduction& introduction) {
+  return {reinterpret_cast<const char*>(&introduction), sizeof introduction};
+}
+
+Result<Introduction> introduce(const Group& group) {
+  Introduction own = {};
+  int device = 0;
+  RL_CUDA_RETURN_IF_ERROR(cudaGetDevice(&device));
+  cudaDeviceProp properties;
+  RL_CUDA_RETURN_IF_ERROR(cudaGetDeviceProperties(&properties, device));
+  own.device = properties.uuid;
+  if (group.rank == 0) {
+    Status status = checked(ncclGetUniqueId(&own.id), "ncclGetUniqueId");
+    if (!status.ok()) return status;
+  }
+  return own;
+}
+
+/// NCCL would say so after a while, and not which.
+Status check_devices(const Group& group, const std::vector<Introduction>& all) {
+  std::map<std::string, int> seen;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const std::string uuid(all[i].device.bytes, sizeof all[i].device.bytes);
+    const auto [first, fresh] = seen.emplace(uuid, group.ranks[i]);
+    if (fresh) continue;
+    return Status(Code::invalid_argument,
+                  fmt::format("ranks {} and {} use the same GPU, which NCCL does not support; call "
+                              "cudaSetDevice(local_rank) before init(), and start no more ranks "
+                              "per node than it has GPUs",
+                              first->second, group.ranks[i]));
+  }
+  return Status();
+}
+
+/// Asks until it is no longer busy. Nothing if that takes too long.
+std::optional<Status> settled(const Communicator& communicator, std::chrono::seconds patience) {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  std::optional<Status> state = communicator.state();
+  for (; !state && std::chrono::steady_clock::now() < deadline; state = communicator.state()) {
+    std::this_thread::yield();
+  }
+  return state;
+}
+
+}  // namespace
+
+Result<Communicator> Communicator::open(const Group& group, const NcclOptions& options) {
+  const Result<Introduction> own = introduce(group);
+  // Members that fail take part nevertheless, so that nobody waits for them.
+  const auto gathered = options.gather(group, own.ok() ? bytes_of(*own) : own.status().message());
+  if (!own.ok()) return own.status();
+  if (!gathered.ok()) return gathered.status();
+  std::vector<Introduction> all(gathered->size());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const std::string& bytes = (*gathered)[i];
+    if (bytes.size() != sizeof(Introduction)) {
+      return Status(Code::transport, fmt::format("rank {}: {}", group.ranks[i], bytes));
+    }
+    std::memcpy(&all[i], bytes.data(), sizeof(Introduction));
+  }
+  if (!options.devices_may_be_shared) {
+    if (Status status = check_devices(group, all); !status.ok()) return status;
+  }
+
+  ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+  config.blocking = 0;
+  Communicator opened;
+  Status status = checked(
+      ncclCommInitRankConfig(&opened.communicator_, group.size(), all[0].id, group.rank, &config),
+      "ncclCommInitRankConfig");
+  if (!status.ok()) return status;
+  const std::optional<Status> state = settled(opened, options.connect_timeout);
+  if (!state) {
+    return Status(Code::transport,
+                  fmt::format("NCCL has not connected {} ranks within {} s; NCCL_DEBUG=INFO says "
+                              "what it tries",
+                              group.size(), options.connect_timeout.count()));
+  }
+  if (!state->ok()) return *state;
+  return opened;
+}
+
+std::optional<Status> Communicator::state() const {
+  ncclResult_t state = ncclSuccess;
+  Status asked =
+      checked(ncclCommGetAsyncError(communicator_, &state), "ncclCommGetAsyncError", communicator_);
+  if (!asked.ok()) return asked;
+  if (state == ncclInProgress) return std::nullopt;
+  return checked(state, "NCCL", communicator_);
+}
+
+void Communicator::close() {
+  if (communicator_ == nullptr) return;
+  static_cast<void>(ncclCommFinalize(communicator_));
+  const std::optional<Status> state = settled(*this, kCloseTimeout);
+  if (!state || !state->ok()) return abort();
+  static_cast<void>(ncclCommDestroy(std::exchange(communicator_, nullptr)));
+}
+
+void Communicator::abort() {
+  if (communicator_ == nullptr) return;
+  static_cast<void>(ncclCommAbort(std::exchange(communicator_, nullptr)));
+}
+
+}  // namespace ringleader::nccl

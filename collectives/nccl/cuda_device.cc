@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The runtime's port to the GPU's memory and streams.
+#include <ringleader/collectives/kernels/reduce.h>
+#include <ringleader/collectives/nccl/fusion_kernels.h>
+#include <ringleader/collectives/nccl/handles.h>
+#include <ringleader/collectives/nccl/nccl_backend.h>
+
+#include <array>
+#include <utility>
+
+namespace ringleader::nccl {
+namespace {
+
+class CudaDevice : public DevicePort {
+ public:
+  explicit CudaDevice(int device) : device_(device) {}
+
+  /// Streams belong to the device that is current when they are used by their number 0.
+  Result<std::shared_ptr<DeviceEvent>> record(void* stream) override {
+    RL_CUDA_RETURN_IF_ERROR(cudaSetDevice(device_));
+    Result<std::shared_ptr<Event>> event = Event::record(static_cast<cudaStream_t>(stream));
+    if (!event.ok()) return event.status();
+    return std::shared_ptr<DeviceEvent>(std::move(*event));
+  }
+
+  Status wait(void* stream, const DeviceEvent& event) override {
+    RL_CUDA_RETURN_IF_ERROR(cudaSetDevice(device_));
+    return checked(cudaStreamWaitEvent(static_cast<cudaStream_t>(stream),
+                                       static_cast<const Event&>(event).get(), 0),
+                   "cudaStreamWaitEvent");
+  }
+
+  Status copy(void* stream, void* to, const void* from, std::size_t bytes) override {
+    RL_CUDA_RETURN_IF_ERROR(cudaSetDevice(device_));
+    return checked(
+        cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, static_cast<cudaStream_t>(stream)),
+        "cudaMemcpyAsync");
+  }
+
+  Status clear(void* stream, void* memory, std::size_t bytes) override {
+    RL_CUDA_RETURN_IF_ERROR(cudaSetDevice(device_));
+    return checked(cudaMemsetAsync(memory, 0, bytes, static_cast<cudaStream_t>(stream)),
+                   "cudaMemsetAsync");
+  }
+
+  Result<std::shared_ptr<std::byte>> allocate(std::size_t bytes) override {
+    RL_CUDA_RETURN_IF_ERROR(cudaSetDevice(device_));
+    void* memory = nullptr;
+    if (bytes > 0) RL_CUDA_RETURN_IF_ERROR(cudaMalloc(&memory, bytes));
+    return std::shared_ptr<std::byte>(static_cast<std::byte*>(memory),
+                                      [](std::byte* p) { static_cast<void>(cudaFree(p)); });
+  }
+
+  Result<std::shared_ptr<std::byte>> allocate_neutral(std::int64_t count, DType dtype,
+                                                      ReduceOp op) override {
+    auto memory = allocate(static_cast<std::size_t>(count) * size_of(dtype));
+    if (!memory.ok()) return memory.status();
+    alignas(8) std::array<std::byte, 8> element;  // the largest
+    kernels::fill_neutral(element.data(), 1, dtype, op);
+    constexpr cudaStream_t kDefaultStream = nullptr;
+    Status filled = fill(memory->get(), count, dtype, element.data(), kDefaultStream);
+    if (!filled.ok()) return filled;
+    // The batch that reads it runs in another stream.
+    RL_CUDA_RETURN_IF_ERROR(cudaStreamSynchronize(kDefaultStream));
+    return memory;
+  }
+
+ private:
+  int device_;
+};
+
+}  // namespace
+
+std::shared_ptr<DevicePort> make_cuda_device() {
+  int device = 0;
+  if (cudaGetDevice(&device) != cudaSuccess) device = 0;
+  return std::make_shared<CudaDevice>(device);
+}
+
+}  // namespace ringleader::nccl

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ringleader/collectives/nccl/handles.h>
+
+namespace ringleader::nccl {
+
+Result<std::shared_ptr<Event>> Event::record(cudaStream_t stream) {
+  cudaEvent_t event = nullptr;
+  RL_CUDA_RETURN_IF_ERROR(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+  std::shared_ptr<Event> owner(new Event(event));
+  RL_CUDA_RETURN_IF_ERROR(cudaEventRecord(event, stream));
+  return owner;
+}
+
+Result<Stream> Stream::create() {
+  int least = 0;
+  int greatest = 0;
+  RL_CUDA_RETURN_IF_ERROR(cudaDeviceGetStreamPriorityRange(&least, &greatest));
+  Stream stream;
+  RL_CUDA_RETURN_IF_ERROR(
+      cudaStreamCreateWithPriority(&stream.stream_, cudaStreamNonBlocking, greatest));
+  return stream;
+}
+
+Result<StreamBuffer> StreamBuffer::allocate(std::size_t bytes, cudaStream_t stream) {
+  StreamBuffer buffer;
+  buffer.stream_ = stream;
+  if (bytes == 0) return buffer;
+  RL_CUDA_RETURN_IF_ERROR(cudaMallocAsync(&buffer.memory_, bytes, stream));
+  return buffer;
+}
+
+}  // namespace ringleader::nccl

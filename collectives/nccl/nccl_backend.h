@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The backend "nccl": batches in the memory of NVIDIA GPUs, one GPU per rank, the one that is
+// current when init() is called. What waits for what, for a batch of a channel:
+//
+//   user's stream     compute gradient -> event -+            +-> use the result
+//   channel's stream                             +-> pack -> NCCL -> unpack -> event
+//   host              negotiates, launches, and asks the event now and then; it never waits
+//
+// Each channel has a communicator, made when the channel is opened, and a stream of high priority.
+#pragma once
+
+#include <ringleader/core/result.h>
+#include <ringleader/core/runtime/backend.h>
+#include <ringleader/core/runtime/device.h>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace ringleader::nccl {
+
+struct NcclOptions {
+  /// Gives every member of a group the bytes of all members, in group order. Blocks; collective.
+  std::function<Result<std::vector<std::string>>(const Group&, const std::string&)> gather;
+
+  /// For a communicator to be made; a rank that died meanwhile would be waited for for ever.
+  std::chrono::seconds connect_timeout{60};
+
+  /// NCCL was told (NCCL_HOSTID) to take ranks of a node for ranks of several: for tests.
+  bool devices_may_be_shared = false;
+};
+
+/// Whether this process has a GPU and a driver that this build can use. Does not touch the device.
+bool has_device();
+
+std::unique_ptr<Backend> make_nccl_backend(NcclOptions options);
+
+/// The device that is current in this thread.
+std::shared_ptr<DevicePort> make_cuda_device();
+
+}  // namespace ringleader::nccl

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ringleader/collectives/nccl/transfer.h>
+
+#include <algorithm>
+#include <functional>
+
+namespace ringleader::nccl {
+namespace {
+
+const std::byte* end_of(const void* memory, std::int64_t count, DType dtype) {
+  return static_cast<const std::byte*>(memory) + count * static_cast<std::int64_t>(size_of(dtype));
+}
+
+/// One behind the other, as inputs and as outputs.
+bool contiguous(const Batch& batch) {
+  for (std::size_t i = 1; i < batch.tensors.size(); ++i) {
+    const BatchTensor& before = batch.tensors[i - 1];
+    const BatchTensor& tensor = batch.tensors[i];
+    if (tensor.input != end_of(before.input, before.count, batch.dtype)) return false;
+    if (tensor.output != end_of(before.output, before.count, batch.dtype)) return false;
+  }
+  return true;
+}
+
+/// In which partial results of integers lose nothing; NCCL has no 16-bit integers. 16-bit floats
+/// travel as they are: NCCL rounds them at every rank that it passes.
+DType wire_of(const Batch& batch, bool scales) {
+  const bool widens = batch.dtype == DType::i16 || (scales && !is_floating_point(batch.dtype));
+  return widens ? DType::i64 : batch.dtype;
+}
+
+std::int64_t aligned(std::int64_t count, DType wire) {
+  const std::int64_t step = kPieceAlignment / static_cast<std::int64_t>(size_of(wire));
+  return (count + step - 1) / step * step;
+}
+
+FusionTable empty_table(const Batch& batch, const Transfer& transfer) {
+  const std::size_t bytes = std::max(size_of(batch.dtype), size_of(transfer.wire));
+  FusionTable table;
+  table.tile_elements = kTileBytes / static_cast<std::int64_t>(bytes);
+  return table;
+}
+
+}  // namespace
+
+bool even(const std::vector<std::int64_t>& counts) {
+  return std::adjacent_find(counts.begin(), counts.end(), std::not_equal_to<>()) == counts.end();
+}
+
+Transfer transfer_of(const Batch& batch) {
+  const std::int64_t divisor = batch.reduce_op == ReduceOp::average ? batch.divisor : 1;
+  const bool scales = batch.prescale != 1.0 || batch.postscale != 1.0 || divisor != 1;
+  const bool sums = batch.reduce_op == ReduceOp::sum || batch.reduce_op == ReduceOp::average;
+  const bool wide = batch.dtype == DType::f32 || batch.dtype == DType::f64;
+  const bool even_blocks = batch.op != Op::reduce_scatter || even(batch.block_counts);
+
+  Transfer transfer;
+  transfer.wire = wire_of(batch, scales);
+  transfer.packs = !contiguous(batch) || !even_blocks || transfer.wire != batch.dtype ||
+                   (scales && !(wide && sums));
+  if (!transfer.packs) {
+    transfer.count = batch.count();
+    transfer.input = batch.tensors[0].input;
+    transfer.output = batch.tensors[0].output;
+    transfer.factor = batch.prescale * batch.postscale / static_cast<double>(divisor);
+    return transfer;
+  }
+  transfer.before = batch.prescale;
+  transfer.after = batch.postscale;
+  transfer.divisor = divisor;
+  if (batch.op == Op::reduce_scatter) {
+    transfer.count = block_of(batch, transfer) * batch.group->size();
+  } else {
+    for (const BatchTensor& tensor : batch.tensors) {
+      transfer.count += aligned(tensor.count, transfer.wire);
+    }
+  }
+  return transfer;
+}
+
+void FusionTable::add(const void* memory, std::int64_t count, std::int64_t wire_begin) {
+  if (count == 0) return;
+  // Inputs are only read.
+  auto* const data = static_cast<std::byte*>(const_cast<void*>(memory));
+  pieces.push_back({data, count, wire_begin, tiles});
+  tiles += (count + tile_elements - 1) / tile_elements;
+}
+
+FusionTable inputs_of(const Batch& batch, const Transfer& transfer) {
+  FusionTable table = empty_table(batch, transfer);
+  std::int64_t wire_begin = 0;
+  if (batch.op == Op::reduce_scatter) {
+    const auto* memory = static_cast<const std::byte*>(batch.tensors[0].input);
+    for (const std::int64_t count : batch.block_counts) {
+      table.add(memory, count, wire_begin);
+      memory = end_of(memory, count, batch.dtype);
+      wire_begin += block_of(batch, transfer);
+    }
+    return table;
+  }
+  for (const BatchTensor& tensor : batch.tensors) {
+    table.add(tensor.input, tensor.count, wire_begin);
+    wire_begin += aligned(tensor.count, transfer.wire);
+  }
+  return table;
+}
+
+FusionTable outputs_of(const Batch& batch, const Transfer& transfer) {
+  FusionTable table = empty_table(batch, transfer);
+  if (batch.op == Op::reduce_scatter) {
+    const auto rank = static_cast<std::size_t>(batch.group->rank);
+    const std::int64_t begin = block_of(batch, transfer) * batch.group->rank;
+    table.add(batch.tensors[0].output, batch.block_counts[rank], begin);
+    return table;
+  }
+  std::int64_t wire_begin = 0;
+  for (const BatchTensor& tensor : batch.tensors) {
+    table.add(tensor.output, tensor.count, wire_begin);
+    wire_begin += aligned(tensor.count, transfer.wire);
+  }
+  return table;
+}
+
+std::int64_t block_of(const Batch& batch, const Transfer& transfer) {
+  const auto longest = std::max_element(batch.block_counts.begin(), batch.block_counts.end());
+  return aligned(*longest, transfer.wire);
+}
+
+}  // namespace ringleader::nccl

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The public operations on device memory, on 1 to 3 ranks. Exits with 77 without a GPU.
+#include "../support/mpi_main.h"
+#include "outcome.h"
+
+#include <ringleader/ringleader.h>
+
+#include <cuda_runtime_api.h>
+
+#include <chrono>
+#include <thread>
+#include <vector>
+
+#include "../support/catch.h"
+
+using namespace ringleader;
+using ringleader::test::outcome_of;
+
+namespace {
+
+constexpr std::int64_t kCount = 100'003;
+
+void check(cudaError_t code) {
+  if (code != cudaSuccess) throw std::runtime_error(cudaGetErrorString(code));
+}
+
+/// Elements on the device, and the stream in which they are used.
+class Tensor {
+ public:
+  explicit Tensor(std::int64_t count = kCount) : count_(count) {
+    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+    check(cudaMalloc(&data_, bytes()));
+  }
+  ~Tensor() {
+    static_cast<void>(cudaFree(data_));
+    static_cast<void>(cudaStreamDestroy(stream_));
+  }
+  Tensor(const Tensor&) = delete;
+  Tensor& operator=(const Tensor&) = delete;
+
+  TensorView view() const {
+    return TensorView(data_, {count_}, DType::f32, Device::cuda).on(stream_);
+  }
+  void* data() const { return data_; }
+  cudaStream_t stream() const { return stream_; }
+  std::size_t bytes() const { return static_cast<std::size_t>(count_) * sizeof(float); }
+
+  /// Enqueues; `values` must live until the stream has come so far.
+  void set(const std::vector<float>& values) {
+    check(cudaMemcpyAsync(data_, values.data(), bytes(), cudaMemcpyHostToDevice, stream_));
+  }
+  /// In the order of the stream.
+  std::vector<float> get() const {
+    std::vector<float> values(static_cast<std::size_t>(count_));
+    check(cudaMemcpyAsync(values.data(), data_, bytes(), cudaMemcpyDeviceToHost, stream_));
+    check(cudaStreamSynchronize(stream_));
+    return values;
+  }
+
+ private:
+  std::int64_t count_;
+  void* data_ = nullptr;
+  cudaStream_t stream_ = nullptr;
+};
+
+/// Exact in any order of summation.
+std::vector<float> numbers(int factor) {
+  std::vector<float> values;
+  for (std::int64_t i = 0; i < kCount; ++i) values.push_back(float(i % 1000 * factor));
+  return values;
+}
+
+int sum_of_ranks() { return size() * (size() + 1) / 2; }
+
+/// Keeps the stream from going on for a while.
+void delay(cudaStream_t stream) {
+  check(cudaLaunchHostFunc(
+      stream, [](void*) { std::this_thread::sleep_for(std::chrono::milliseconds(50)); }, nullptr));
+}
+
+}  // namespace
+
+TEST_CASE("an operation waits for the user's stream, and the stream for its result") {
+  Tensor tensor;
+  const std::vector<float> mine = numbers(rank() + 1);
+  delay(tensor.stream());
+  tensor.set(mine);
+  const Handle handle = allreduce_async("sum", tensor.view(), ReduceOp::sum);
+  handle.wait(tensor.stream());
+  CHECK(tensor.get() == numbers(sum_of_ranks()));
+  CHECK(handle.status().ok());
+}
+
+TEST_CASE("blocking operations return when the result is there") {
+  Tensor tensor;
+  const std::vector<float> mine = numbers(rank() + 1);
+  tensor.set(mine);
+  allreduce("average", tensor.view(), ReduceOp::sum);
+  CHECK(tensor.get() == numbers(sum_of_ranks()));
+  broadcast("broadcast", tensor.view(), 0);
+  const Output all = allgather("gather", tensor.view());
+  CHECK(all.view().device() == Device::cuda);
+  CHECK(all.view().count() == kCount * size());
+  CHECK_THROWS_AS(all.to_vector<float>(), Error);
+}
+
+TEST_CASE("groups of tensors in two streams are one operation") {
+  Tensor first;
+  Tensor second;
+  const std::vector<float> mine = numbers(rank() + 1);
+  delay(second.stream());
+  first.set(mine);
+  second.set(mine);
+  const Handle handle =
+      grouped_allreduce_async("group", {first.view(), second.view()}, ReduceOp::sum);
+  handle.wait(first.stream());
+  handle.wait(second.stream());
+  CHECK(first.get() == numbers(sum_of_ranks()));
+  CHECK(second.get() == numbers(sum_of_ranks()));
+}
+
+TEST_CASE("an optimizer's gradients on the device are averaged, step after step") {
+  Tensor parameter;
+  Tensor gradient;
+  const std::vector<float> mine = numbers(2 * rank());
+  int steps = 0;
+  OptimizerOptions options;
+  options.broadcast_parameters = false;
+  const Slot slot{"gradient", parameter.view(), gradient.view(), {}};
+  DistributedOptimizer optimizer(
+      {slot}, [&] { ++steps; }, GradientMeaning::mean, options);
+  for (int step = 0; step < 10; ++step) {
+    delay(gradient.stream());
+    gradient.set(mine);
+    optimizer.ready(0);
+    optimizer.step();
+    CHECK(gradient.get() == numbers(size() - 1));
+  }
+  CHECK(steps == 10);
+}
+
+TEST_CASE("device memory on one rank and host memory on another is an error that names them") {
+  if (size() == 1) return;
+  Tensor tensor;
+  std::vector<float> host(kCount);
+  const TensorView view = rank() == 0 ? tensor.view() : TensorView(host);
+  const Status outcome = outcome_of([&] { allreduce("mixed", view); });
+  CHECK(outcome.code() == Code::mismatch);
+  CHECK(outcome.message().find("memory") != std::string::npos);
+}
+
+int main(int argc, char** argv) {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) {
+    std::printf("skipped: there is no GPU here\n");
+    return 77;
+  }
+  return test::run_cases_under_mpi(argc, argv);
+}

@@ -41,7 +41,8 @@ const std::map<std::string, Op>& verbs() {
 const std::map<std::string, Placement>& placements() {
   static const std::map<std::string, Placement> names = {{"arena", Placement::arena},
                                                          {"inplace", Placement::inplace},
-                                                         {"outofplace", Placement::outofplace}};
+                                                         {"outofplace", Placement::outofplace},
+                                                         {"device", Placement::device}};
   return names;
 }
 
@@ -107,7 +108,7 @@ BenchOptions parse_options(int argc, char** argv, bool is_reporter) {
       ->check(CLI::IsMember(placements()));
   app.add_option("--backend", options.backend, "backend to use; empty: the library's choice");
   app.add_option("--baseline", options.baseline, "what to compare with, interleaved")
-      ->check(CLI::IsMember({"none", "mpi", "mpi-best", "gloo"}))
+      ->check(CLI::IsMember({"none", "mpi", "mpi-best", "gloo", "nccl"}))
       ->capture_default_str();
   app.add_option("--json", options.json, "file for the rows as JSON");
   try {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "buffers.h"
 
+#include <ringleader/ops/current_session.h>
 #include <ringleader/ringleader.h>
 
 #include <mpi.h>
@@ -9,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <vector>
 
 namespace ringleader::benchmarks {
 namespace {
@@ -31,15 +33,26 @@ double expected_of(int ranks, std::int64_t index, ReduceOp op) {
   return op == ReduceOp::average ? total / ranks : total;
 }
 
-std::byte* take(Placement placement, std::size_t bytes) {
-  if (placement == Placement::arena) return static_cast<std::byte*>(allocate(bytes));
-  return static_cast<std::byte*>(
-      ::operator new (std::max<std::size_t>(bytes, 1), std::align_val_t{64}));
-}
+constexpr void* kDefaultStream = nullptr;
 
-void give_back(Placement placement, std::byte* memory) {
-  if (placement == Placement::arena) return ringleader::free(memory);
-  ::operator delete (memory, std::align_val_t{64});
+std::shared_ptr<std::byte> take(Placement placement, std::size_t bytes) {
+  switch (placement) {
+    case Placement::arena:
+      return {static_cast<std::byte*>(allocate(bytes)), ringleader::free};
+    case Placement::device: {
+      const std::shared_ptr<DevicePort> device = current_device();
+      if (device == nullptr) throw Error(Status(Code::unsupported, "there is no GPU here"));
+      auto memory = device->allocate(bytes);
+      throw_if_error(memory.status());
+      return *memory;
+    }
+    default: {
+      constexpr std::align_val_t kAlignment{64};
+      auto* const memory =
+          static_cast<std::byte*>(::operator new(std::max<std::size_t>(bytes, 1), kAlignment));
+      return {memory, [](std::byte* data) { ::operator delete(data, kAlignment); }};
+    }
+  }
 }
 
 }  // namespace
@@ -50,6 +63,8 @@ std::string name_of(Placement placement) {
       return "arena";
     case Placement::inplace:
       return "inplace";
+    case Placement::device:
+      return "device";
     default:
       return "outofplace";
   }
@@ -59,14 +74,25 @@ Buffers::Buffers(Placement placement, DType dtype, std::int64_t input_count,
                  std::int64_t output_count)
     : placement_(placement), dtype_(dtype), input_count_(input_count), output_count_(output_count) {
   const bool one = placement != Placement::outofplace;
-  input_ = take(placement, bytes_of(one ? std::max(input_count, output_count) : input_count));
-  output_ = one ? input_ : take(placement, bytes_of(output_count));
+  memory_ = take(placement, bytes_of(one ? std::max(input_count, output_count) : input_count));
+  if (!one) more_memory_ = take(placement, bytes_of(output_count));
+  input_ = memory_.get();
+  output_ = one ? input_ : more_memory_.get();
   clear();
 }
 
-Buffers::~Buffers() {
-  if (output_ != input_) give_back(placement_, output_);
-  give_back(placement_, input_);
+Device Buffers::device() const {
+  return placement_ == Placement::device ? Device::cuda : Device::host;
+}
+
+/// Between these buffers and ordinary memory.
+void Buffers::copy(void* to, const void* from, std::size_t bytes) const {
+  if (bytes == 0) return;
+  if (device() == Device::host) {
+    std::memcpy(to, from, bytes);
+  } else {
+    throw_if_error(current_device()->copy(kDefaultStream, to, from, bytes));
+  }
 }
 
 std::size_t Buffers::bytes_of(std::int64_t count) const {
@@ -76,27 +102,30 @@ std::size_t Buffers::bytes_of(std::int64_t count) const {
 void Buffers::fill(ReduceOp op) {
   with_type(dtype_, [&](auto zero) {
     using T = decltype(zero);
-    T* values = reinterpret_cast<T*>(input_);
+    std::vector<T> values;
     for (std::int64_t i = 0; i < input_count_; ++i) {
-      values[i] = static_cast<T>(static_cast<float>(element_of(rank(), i, op)));
+      values.push_back(static_cast<T>(static_cast<float>(element_of(rank(), i, op))));
     }
+    copy(input_, values.data(), bytes_of(input_count_));
   });
 }
 
 void Buffers::clear() {
-  std::memset(input_, 0, bytes_of(input_count_));
-  std::memset(output_, 0, bytes_of(output_count_));
+  const std::vector<std::byte> zeros(bytes_of(std::max(input_count_, output_count_)));
+  copy(input_, zeros.data(), bytes_of(input_count_));
+  copy(output_, zeros.data(), bytes_of(output_count_));
 }
 
 std::int64_t Buffers::count_wrong(ReduceOp op) const {
   std::int64_t wrong = 0;
   with_type(dtype_, [&](auto zero) {
     using T = decltype(zero);
-    const T* values = reinterpret_cast<const T*>(output_);
+    std::vector<T> values(static_cast<std::size_t>(output_count_));
+    copy(values.data(), output_, bytes_of(output_count_));
     const double tolerance = dtype_ == DType::bf16 ? 1e-2 : 1e-3;
     for (std::int64_t i = 0; i < output_count_; ++i) {
       const double expected = expected_of(size(), i, op);
-      const double actual = static_cast<double>(static_cast<float>(values[i]));
+      const double actual = to_double(values[static_cast<std::size_t>(i)]);
       const double limit = is_floating_point(dtype_) ? tolerance * expected : 0.999;
       if (actual - expected > limit || expected - actual > limit) ++wrong;
     }

@@ -3,6 +3,7 @@
 
 #include "gloo_baseline.h"
 #include "limit.h"
+#include "nccl_baseline.h"
 
 #include <ringleader/collectives/mpi/datatypes.h>
 #include <ringleader/ringleader.h>
@@ -33,9 +34,10 @@ Contenders::Contenders(const BenchOptions& options, std::int64_t count, Placemen
 
 void Contenders::add_ours(const BenchOptions& options) {
   const std::int64_t in_count = verb_ == Op::allgather ? block_ : block_ * size();
-  const ConstTensorView whole(buffers_.input(), {count_}, dtype_);
-  const ConstTensorView blocks(buffers_.input(), {in_count}, dtype_);
-  const TensorView out(buffers_.output(), {count_}, dtype_);
+  const Device device = buffers_.device();
+  const ConstTensorView whole(buffers_.input(), {count_}, dtype_, device);
+  const ConstTensorView blocks(buffers_.input(), {in_count}, dtype_, device);
+  const TensorView out(buffers_.output(), {count_}, dtype_, device);
   std::function<void()> run;
   switch (verb_) {
     case Op::allgather:
@@ -71,7 +73,9 @@ void Contenders::add_baseline(const BenchOptions& options, MpiBaseline& mpi_base
   std::string name = options.baseline;
   if (options.baseline == "gloo") {
     if (verb_ == Op::allreduce) run = gloo_allreduce(pieces, dtype_, options.op);
-  } else if (MpiBaseline::supports(pieces, dtype_)) {
+  } else if (options.baseline == "nccl") {
+    if (verb_ == Op::allreduce) run = nccl_allreduce(pieces, dtype_, options.op);
+  } else if (buffers_.device() == Device::host && MpiBaseline::supports(pieces, dtype_)) {
     if (verb_ == Op::allreduce) {
       run = mpi_baseline.allreduce(pieces, dtype_, options.op);
       name += ": " + mpi_baseline.chosen();

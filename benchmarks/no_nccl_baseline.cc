@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A build without NCCL.
+#include "nccl_baseline.h"
+
+namespace ringleader::benchmarks {
+
+std::function<void()> nccl_allreduce(const Pieces& /*pieces*/, DType /*dtype*/, ReduceOp /*op*/) {
+  return nullptr;
+}
+
+}  // namespace ringleader::benchmarks

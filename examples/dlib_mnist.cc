@@ -8,7 +8,6 @@
 
 #include <cmath>
 #include <cstdio>
-#include <numeric>
 #include <vector>
 
 #include "mnist_example.h"
@@ -37,8 +36,7 @@ Inputs inputs_of(const train_mnist::Batch& batch) {
 }
 
 std::int64_t count_correct(Net& net, const train_mnist::Samples& samples) {
-  std::vector<std::int64_t> order(static_cast<std::size_t>(samples.count()));
-  std::iota(order.begin(), order.end(), 0);
+  const auto order = example::in_order(samples.count());
   std::int64_t correct = 0;
   for (std::int64_t step = 0; step < example::steps_of(order, 1000); ++step) {
     const Inputs inputs = inputs_of(example::batch_of(samples, order, step, 1000));

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <numeric>
 
 #include "stop.h"
 
@@ -36,6 +37,12 @@ Start start(int argc, char** argv, const std::string& program) {
     std::fprintf(stderr, "%s: %s\n", program.c_str(), stop.what());
     std::exit(stop.exit_code());
   }
+}
+
+std::vector<std::int64_t> in_order(std::int64_t count) {
+  std::vector<std::int64_t> order(static_cast<std::size_t>(count));
+  std::iota(order.begin(), order.end(), 0);
+  return order;
 }
 
 train_mnist::Batch batch_of(const train_mnist::Samples& samples,

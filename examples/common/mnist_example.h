@@ -27,6 +27,9 @@ struct Start {
 };
 Start start(int argc, char** argv, const std::string& program);
 
+/// 0 ... count-1.
+std::vector<std::int64_t> in_order(std::int64_t count);
+
 /// Samples at `order`[step * count ...], as many as are left of `count`.
 train_mnist::Batch batch_of(const train_mnist::Samples& samples,
                             const std::vector<std::int64_t>& order, std::int64_t step,

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <numeric>
 #include <vector>
 
 #include "mnist_example.h"
@@ -60,8 +59,7 @@ double loss_and_gradient(const Float* weights, const train_mnist::Batch& batch, 
 
 template <typename Float>
 std::int64_t count_correct(const Float* weights, const train_mnist::Samples& samples) {
-  std::vector<std::int64_t> order(static_cast<std::size_t>(samples.count()));
-  std::iota(order.begin(), order.end(), 0);
+  const auto order = in_order(samples.count());
   const train_mnist::Batch all = batch_of(samples, order, 0, samples.count());
   std::int64_t correct = 0;
   for (std::size_t n = 0; n < all.labels.size(); ++n) {

@@ -6,7 +6,6 @@
 #include <torch/torch.h>
 
 #include <cstdint>
-#include <numeric>
 #include <vector>
 
 #include "mnist_example.h"
@@ -47,8 +46,7 @@ inline Tensors tensors_of(const train_mnist::Batch& batch) {
 
 inline std::int64_t count_correct(Network& model, const train_mnist::Samples& samples) {
   const torch::NoGradGuard no_grad;
-  std::vector<std::int64_t> order(static_cast<std::size_t>(samples.count()));
-  std::iota(order.begin(), order.end(), 0);
+  const auto order = in_order(samples.count());
   std::int64_t correct = 0;
   for (std::int64_t step = 0; step * 1000 < samples.count(); ++step) {
     const Tensors batch = tensors_of(batch_of(samples, order, step, 1000));

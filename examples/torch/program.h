@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <numeric>
 #include <random>
 #include <vector>
 
@@ -18,8 +17,7 @@ double train(Network& model, const train_mnist::Samples& samples, const Options&
 
 /// 0 ... count-1 in an order that depends on the epoch.
 inline std::vector<std::int64_t> shuffled(std::int64_t count, int epoch) {
-  std::vector<std::int64_t> order(static_cast<std::size_t>(count));
-  std::iota(order.begin(), order.end(), 0);
+  std::vector<std::int64_t> order = in_order(count);
   std::shuffle(order.begin(), order.end(), std::mt19937(static_cast<unsigned>(epoch)));
   return order;
 }

@@ -2,6 +2,7 @@
 //
 // What DistributedOptimizer does beyond averaging, on 1 to 4 ranks under mpirun.
 #include "../support/catch.h"
+#include "model.h"
 #include "outcome.h"
 
 #include <ringleader/ringleader.h>
@@ -12,23 +13,12 @@
 #include <thread>
 
 using namespace ringleader;
+using ringleader::test::Model;
 using ringleader::test::outcome_of;
 
 namespace {
 
 constexpr auto kMean = GradientMeaning::mean;
-
-/// One parameter, whose gradient the test writes.
-struct Model {
-  explicit Model(std::size_t count = 4) : weight(count, 1.F), gradient(count, 0.F) {}
-  std::vector<float> weight;
-  std::vector<float> gradient;
-
-  std::vector<Slot> slots() { return {{"weight", weight, gradient, {}}}; }
-  void step() {
-    for (std::size_t i = 0; i < weight.size(); ++i) weight[i] -= gradient[i];
-  }
-};
 
 float mean_of_ranks() { return static_cast<float>(size() - 1) / 2; }
 

@@ -2,6 +2,7 @@
 //
 // The same bits on any number of ranks, on 1 to 4 of them under mpirun.
 #include "../support/catch.h"
+#include "model.h"
 #include "outcome.h"
 
 #include <ringleader/ringleader.h>
@@ -11,23 +12,12 @@
 #include <string>
 
 using namespace ringleader;
+using ringleader::test::Model;
 using ringleader::test::outcome_of;
 
 namespace {
 
 constexpr auto kMean = GradientMeaning::mean;
-
-/// One parameter, whose gradient the test writes.
-struct Model {
-  explicit Model(std::size_t count = 4) : weight(count, 1.F), gradient(count, 0.F) {}
-  std::vector<float> weight;
-  std::vector<float> gradient;
-
-  std::vector<Slot> slots() { return {{"weight", weight, gradient, {}}}; }
-  void step() {
-    for (std::size_t i = 0; i < weight.size(); ++i) weight[i] -= gradient[i];
-  }
-};
 
 /// A number that rounds in every sum: the gradient of one virtual worker at one element.
 float worker_gradient(int worker, std::size_t element) {

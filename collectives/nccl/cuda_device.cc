@@ -18,34 +18,39 @@ class CudaDevice : public DevicePort {
 
   /// Streams belong to the device that is current when they are used by their number 0.
   Result<std::shared_ptr<DeviceEvent>> record(void* stream) override {
-    RL_CUDA_RETURN_IF_ERROR(cudaSetDevice(device_));
+    const UseDevice use(device_);
+    if (!use.status().ok()) return use.status();
     Result<std::shared_ptr<Event>> event = Event::record(static_cast<cudaStream_t>(stream));
     if (!event.ok()) return event.status();
     return std::shared_ptr<DeviceEvent>(std::move(*event));
   }
 
   Status wait(void* stream, const DeviceEvent& event) override {
-    RL_CUDA_RETURN_IF_ERROR(cudaSetDevice(device_));
+    const UseDevice use(device_);
+    if (!use.status().ok()) return use.status();
     return checked(cudaStreamWaitEvent(static_cast<cudaStream_t>(stream),
                                        static_cast<const Event&>(event).get(), 0),
                    "cudaStreamWaitEvent");
   }
 
   Status copy(void* stream, void* to, const void* from, std::size_t bytes) override {
-    RL_CUDA_RETURN_IF_ERROR(cudaSetDevice(device_));
+    const UseDevice use(device_);
+    if (!use.status().ok()) return use.status();
     return checked(
         cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, static_cast<cudaStream_t>(stream)),
         "cudaMemcpyAsync");
   }
 
   Status clear(void* stream, void* memory, std::size_t bytes) override {
-    RL_CUDA_RETURN_IF_ERROR(cudaSetDevice(device_));
+    const UseDevice use(device_);
+    if (!use.status().ok()) return use.status();
     return checked(cudaMemsetAsync(memory, 0, bytes, static_cast<cudaStream_t>(stream)),
                    "cudaMemsetAsync");
   }
 
   Result<std::shared_ptr<std::byte>> allocate(std::size_t bytes) override {
-    RL_CUDA_RETURN_IF_ERROR(cudaSetDevice(device_));
+    const UseDevice use(device_);
+    if (!use.status().ok()) return use.status();
     void* memory = nullptr;
     if (bytes > 0) RL_CUDA_RETURN_IF_ERROR(cudaMalloc(&memory, bytes));
     return std::shared_ptr<std::byte>(static_cast<std::byte*>(memory),

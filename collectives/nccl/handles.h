@@ -13,6 +13,30 @@
 
 namespace ringleader::nccl {
 
+/// Makes a device current, and the one before when it ends: calls of the library run on the user's
+/// threads too.
+class UseDevice {
+ public:
+  explicit UseDevice(int device) {
+    status_ = checked(cudaGetDevice(&before_), "cudaGetDevice");
+    if (!status_.ok() || before_ == device) return;
+    status_ = checked(cudaSetDevice(device), "cudaSetDevice");
+    changed_ = status_.ok();
+  }
+  ~UseDevice() {
+    if (changed_) static_cast<void>(cudaSetDevice(before_));
+  }
+  UseDevice(const UseDevice&) = delete;
+  UseDevice& operator=(const UseDevice&) = delete;
+
+  const Status& status() const { return status_; }
+
+ private:
+  int before_ = 0;
+  bool changed_ = false;
+  Status status_;
+};
+
 /// A point in a stream. Threading: constant after it was recorded.
 class Event : public DeviceEvent {
  public:

@@ -135,7 +135,8 @@ class NcclBackend : public Backend {
   bool supports(const Batch& batch) const override { return batch.device == Device::cuda; }
 
   Status open_channel(const std::shared_ptr<const Group>& group) override {
-    RL_CUDA_RETURN_IF_ERROR(cudaSetDevice(device_));  // of the thread that happens to drive
+    const UseDevice use(device_);
+    if (!use.status().ok()) return use.status();
     Result<std::unique_ptr<Channel>> channel = Channel::open(*group, options_);
     if (!channel.ok()) return channel.status();
     channels_[group->channel] = std::move(*channel);
@@ -143,7 +144,8 @@ class NcclBackend : public Backend {
   }
 
   Result<Ticket> launch(const Batch& batch) override {
-    RL_CUDA_RETURN_IF_ERROR(cudaSetDevice(device_));
+    const UseDevice use(device_);
+    if (!use.status().ok()) return use.status();
     if (channels_.count(batch.group->channel) == 0) {
       if (Status status = open_channel(batch.group); !status.ok()) return status;
     }
@@ -157,7 +159,8 @@ class NcclBackend : public Backend {
   }
 
   std::optional<Status> poll(Ticket ticket) override {
-    if (Status set = checked(cudaSetDevice(device_), "cudaSetDevice"); !set.ok()) return set;
+    const UseDevice use(device_);
+    if (!use.status().ok()) return use.status();
     Item& item = *running_.find(ticket);
     if (Status status = item.channel->advance(); !status.ok()) return status;
     if (item.running.ended == nullptr) return std::nullopt;

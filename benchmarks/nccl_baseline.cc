@@ -50,7 +50,7 @@ std::function<void()> nccl_allreduce(const Pieces& pieces, DType dtype, ReduceOp
     return mpi_transport::gather(MPI_COMM_WORLD, bytes);
   };
   options.devices_may_be_shared = true;  // NCCL says what it thinks of that
-  auto communicator = nccl::Communicator::open(*group, options);
+  auto communicator = nccl::Communicator::open(*group, options, Status());
   throw_if_error(communicator.status());
   auto stream = nccl::Stream::create();
   throw_if_error(stream.status());

@@ -18,9 +18,10 @@ std::string common_settings(const Config& config) {
       "RINGLEADER_BACKEND={}\n"
       "RINGLEADER_DETERMINISTIC={:d}\n"
       "RINGLEADER_SEGMENT_BYTES={}\n"
-      "RINGLEADER_ALGORITHMS={}\n",
+      "RINGLEADER_ALGORITHMS={}\n"
+      "NCCL_HOSTID set={:d}\n",
       config.tree_radix, config.names_max, config.fusion_bytes_max, config.backend,
-      config.deterministic, config.segment_bytes, rows);
+      config.deterministic, config.segment_bytes, rows, config.nccl_hosts_named);
 }
 
 Status compare_settings(const std::vector<std::string>& all) {

@@ -13,6 +13,12 @@ namespace {
 
 constexpr std::size_t kCacheLine = 64;
 
+constexpr std::size_t kDeviceAlignment = 16;  // the widest access of a thread
+
+std::size_t aligned(std::size_t bytes) {
+  return (bytes + kDeviceAlignment - 1) / kDeviceAlignment * kDeviceAlignment;
+}
+
 std::size_t lines(std::size_t bytes) { return (bytes + kCacheLine - 1) / kCacheLine * kCacheLine; }
 
 }  // namespace
@@ -32,8 +38,9 @@ GradientMemory::GradientMemory(std::vector<Slot>& slots, DType compressed,
     const bool moves = travels != slot.gradient.dtype() || slot.move_gradient;
     const auto count = static_cast<std::size_t>(slot.gradient.count());
     const std::size_t bytes = count * size_of(travels);
-    // On a device one behind the other: what is not scattered needs no packing.
-    room.push_back(!moves ? 0 : on_host ? lines(bytes) : bytes);
+    // On a device one behind the other where that keeps them aligned as kernels like it: what is
+    // not scattered needs no packing.
+    room.push_back(!moves ? 0 : on_host ? lines(bytes) : aligned(bytes));
     total += room.back();
   }
   if (total > 0) memory_ = allocate(total, on_host);

@@ -72,6 +72,10 @@ GradientReducer::Impl::~Impl() {
   const auto runtime = runtime_.lock();
   if (runtime == nullptr) return;
   complete_step();
+  // On a device the last step may only have been enqueued: the plan is in use until it has ended.
+  for (const auto& operation : operations_) {
+    if (operation != nullptr && !operation->done) runtime->wait(*operation);
+  }
   protocol::Request request;
   request.op = Op::release_plan;
   request.process_set = options_.process_set.id;

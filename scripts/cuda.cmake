@@ -2,7 +2,7 @@
 # CUDA and NCCL, where they are wanted and found: sets RINGLEADER_HAS_CUDA. With
 # RINGLEADER_WITH_CUDA=OFF nothing is looked for.
 set(RINGLEADER_HAS_CUDA OFF)
-if(NOT RINGLEADER_WITH_CUDA)
+if(NOT RINGLEADER_WITH_CUDA OR (RINGLEADER_SANITIZE AND RINGLEADER_WITH_CUDA STREQUAL AUTO))
   return()
 endif()
 
@@ -21,10 +21,10 @@ if(NOT CMAKE_CUDA_COMPILER OR NOT CUDAToolkit_FOUND OR NOT NCCL_INCLUDE_DIR OR N
   message(FATAL_ERROR "RINGLEADER_WITH_CUDA is ON, but CUDA 12 or newer with NCCL was not found")
 endif()
 
-# Machine code for A100 and H100 or H200 where nothing else is asked for: no PTX that a driver would
-# have to compile at the first call.
+# Machine code for A100 and H100 or H200 where nothing else is asked for, and what a driver can
+# compile for newer ones.
 if(NOT CMAKE_CUDA_ARCHITECTURES)
-  set(CMAKE_CUDA_ARCHITECTURES 80-real 90-real)
+  set(CMAKE_CUDA_ARCHITECTURES 80-real 90)
 endif()
 enable_language(CUDA)
 # CMake before 3.25.2 does not know that CUDA has C++20.

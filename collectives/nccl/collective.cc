@@ -167,7 +167,7 @@ struct Mover {
 
 Status reduce(const Batch& batch, const Transfer& transfer, const void* input, void* output,
               const Communicator& communicator, cudaStream_t stream) {
-  const bool scales = !transfer.packs && transfer.factor != 1.0;
+  const bool scales = transfer.factor != 1.0;
   if (!scales) {
     return reduce_with(op_of(batch.reduce_op), batch, transfer, input, output, communicator.get(),
                        stream);

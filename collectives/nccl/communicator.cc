@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/collectives/nccl/communicator.h>
 
+#include <ringleader/core/check.h>
+
 #include <fmt/core.h>
 
 #include <chrono>
@@ -16,10 +18,13 @@ namespace {
 /// Flushing what has completed takes milliseconds; a lost member can keep it for ever.
 constexpr std::chrono::seconds kCloseTimeout{10};
 
+constexpr int kNonBlockingVersion = NCCL_VERSION(2, 28, 0);
+
 /// Which device a member uses, and the unique id if it is the first.
 struct Introduction {
   ncclUniqueId id;
   cudaUUID_t device;
+  std::uint32_t channel;
 };
 
 std::string bytes_of(const Introduction& introduction) {
@@ -33,6 +38,7 @@ Result<Introduction> introduce(const Group& group) {
   cudaDeviceProp properties;
   RL_CUDA_RETURN_IF_ERROR(cudaGetDeviceProperties(&properties, device));
   own.device = properties.uuid;
+  own.channel = group.channel;
   if (group.rank == 0) {
     Status status = checked(ncclGetUniqueId(&own.id), "ncclGetUniqueId");
     if (!status.ok()) return status;
@@ -68,8 +74,9 @@ std::optional<Status> settled(const Communicator& communicator, std::chrono::sec
 
 }  // namespace
 
-Result<Communicator> Communicator::open(const Group& group, const NcclOptions& options) {
-  const Result<Introduction> own = introduce(group);
+Result<Communicator> Communicator::open(const Group& group, const NcclOptions& options,
+                                        const Status& device) {
+  const Result<Introduction> own = device.ok() ? introduce(group) : Result<Introduction>(device);
   // Members that fail take part nevertheless, so that nobody waits for them.
   const auto gathered = options.gather(group, own.ok() ? bytes_of(*own) : own.status().message());
   if (!own.ok()) return own.status();
@@ -81,13 +88,18 @@ Result<Communicator> Communicator::open(const Group& group, const NcclOptions& o
       return Status(Code::transport, fmt::format("rank {}: {}", group.ranks[i], bytes));
     }
     std::memcpy(&all[i], bytes.data(), sizeof(Introduction));
+    RL_CHECK(all[i].channel == group.channel, "channels are opened in the same order on all ranks");
   }
   if (!options.devices_may_be_shared) {
     if (Status status = check_devices(group, all); !status.ok()) return status;
   }
 
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
-  config.blocking = 0;
+  // Before 2.28 two communicators that one thread connects at the same time disturb each other.
+  int version = 0;
+  Status asked = checked(ncclGetVersion(&version), "ncclGetVersion");
+  if (!asked.ok()) return asked;
+  config.blocking = version < kNonBlockingVersion ? 1 : 0;
   Communicator opened;
   Status status = checked(
       ncclCommInitRankConfig(&opened.communicator_, group.size(), all[0].id, group.rank, &config),

@@ -18,7 +18,9 @@ class Communicator {
  public:
   /// Collective over the group; blocks for a bounded time. Errors: transport; invalid_argument if
   /// two members share a device, which NCCL cannot.
-  static Result<Communicator> open(const Group& group, const NcclOptions& options);
+  /// A member whose device cannot be used takes part too, and `device` says why.
+  static Result<Communicator> open(const Group& group, const NcclOptions& options,
+                                   const Status& device);
 
   Communicator() = default;
   Communicator(Communicator&& other) noexcept

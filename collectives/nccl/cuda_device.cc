@@ -59,20 +59,32 @@ class CudaDevice : public DevicePort {
 
   Result<std::shared_ptr<std::byte>> allocate_neutral(std::int64_t count, DType dtype,
                                                       ReduceOp op) override {
-    auto memory = allocate(static_cast<std::size_t>(count) * size_of(dtype));
-    if (!memory.ok()) return memory.status();
+    const UseDevice use(device_);
+    if (!use.status().ok()) return use.status();
+    if (stream_ == nullptr) {
+      Result<Stream> stream = Stream::create();
+      if (!stream.ok()) return stream.status();
+      stream_ = std::make_shared<Stream>(std::move(*stream));
+    }
+    // Given back without waiting for the device, whose other work may wait for this thread.
+    Result<StreamBuffer> buffer =
+        StreamBuffer::allocate(static_cast<std::size_t>(count) * size_of(dtype), stream_->get());
+    if (!buffer.ok()) return buffer.status();
+    const auto owner = std::make_shared<std::pair<std::shared_ptr<Stream>, StreamBuffer>>(
+        stream_, std::move(*buffer));
+    auto* const memory = static_cast<std::byte*>(owner->second.get());
     alignas(8) std::array<std::byte, 8> element;  // the largest
     kernels::fill_neutral(element.data(), 1, dtype, op);
-    constexpr cudaStream_t kDefaultStream = nullptr;
-    Status filled = fill(memory->get(), count, dtype, element.data(), kDefaultStream);
+    Status filled = fill(memory, count, dtype, element.data(), stream_->get());
     if (!filled.ok()) return filled;
-    // The batch that reads it runs in another stream.
-    RL_CUDA_RETURN_IF_ERROR(cudaStreamSynchronize(kDefaultStream));
-    return memory;
+    // The batch that reads it runs in another stream; this one has nothing else to do.
+    RL_CUDA_RETURN_IF_ERROR(cudaStreamSynchronize(stream_->get()));
+    return std::shared_ptr<std::byte>(owner, memory);
   }
 
  private:
   int device_;
+  std::shared_ptr<Stream> stream_;  ///< for neutral elements; used by whoever drives the runtime
 };
 
 }  // namespace

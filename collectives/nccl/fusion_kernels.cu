@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/collectives/nccl/fusion_kernels.h>
 
+#include <ringleader/collectives/nccl/handles.h>
+
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
@@ -148,23 +150,39 @@ __global__ void __launch_bounds__(kThreads) fill_all(T* data, std::int64_t count
   }
 }
 
-unsigned blocks_for(std::int64_t tiles) {
-  return static_cast<unsigned>(std::min(tiles, kBlocksMax));
+/// By its own return code: the thread's last error may be somebody else's.
+template <typename... Arguments>
+Status run(void (*kernel)(Arguments...), std::int64_t blocks, cudaStream_t stream,
+           std::type_identity_t<Arguments>... arguments) {
+  void* pointers[] = {&arguments...};
+  const dim3 grid(static_cast<unsigned>(std::min(blocks, kBlocksMax)));
+  return checked(cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, dim3(kThreads),
+                                  pointers, 0, stream),
+                 "cudaLaunchKernel");
 }
 
 template <typename T, typename W, bool kPacks>
 Status launch(const FusionTable& table, void* wire, Scale scale, cudaStream_t stream) {
   const std::size_t bytes = table.pieces.size() * sizeof(Piece);
-  void* memory = nullptr;
-  RL_CUDA_RETURN_IF_ERROR(cudaMallocAsync(&memory, bytes, stream));
-  // From ordinary memory: the call returns when the bytes have been read.
+  Result<StreamBuffer> pieces = StreamBuffer::allocate(bytes, stream);
+  if (!pieces.ok()) return pieces.status();
   RL_CUDA_RETURN_IF_ERROR(
-      cudaMemcpyAsync(memory, table.pieces.data(), bytes, cudaMemcpyHostToDevice, stream));
-  move_pieces<T, W, kPacks><<<blocks_for(table.tiles), kThreads, 0, stream>>>(
-      static_cast<const Piece*>(memory), static_cast<int>(table.pieces.size()), table.tiles,
-      table.tile_elements, static_cast<W*>(wire), scale);
-  RL_CUDA_RETURN_IF_ERROR(cudaGetLastError());
-  return checked(cudaFreeAsync(memory, stream), "cudaFreeAsync");
+      cudaMemcpyAsync(pieces->get(), table.pieces.data(), bytes, cudaMemcpyHostToDevice, stream));
+  return run(move_pieces<T, W, kPacks>, table.tiles, stream,
+             static_cast<const Piece*>(pieces->get()), static_cast<int>(table.pieces.size()),
+             table.tiles, table.tile_elements, static_cast<W*>(wire), scale);
+}
+
+Status load(const void* kernel) {
+  cudaFuncAttributes attributes;
+  return checked(cudaFuncGetAttributes(&attributes, kernel), "cudaFuncGetAttributes");
+}
+
+template <typename T, typename W>
+Status load_pair() {
+  Status status = load(reinterpret_cast<const void*>(move_pieces<T, W, true>));
+  if (!status.ok()) return status;
+  return load(reinterpret_cast<const void*>(move_pieces<T, W, false>));
 }
 
 template <bool kPacks>
@@ -202,9 +220,23 @@ Status fill(void* data, std::int64_t count, DType dtype, const void* element, cu
     T value;
     std::memcpy(&value, element, sizeof value);
     const std::int64_t blocks = (count + kThreads - 1) / kThreads;
-    fill_all<<<blocks_for(blocks), kThreads, 0, stream>>>(static_cast<T*>(data), count, value);
-    return checked(cudaGetLastError(), "fill_all");
+    return run(fill_all<T>, blocks, stream, static_cast<T*>(data), count, value);
   });
+}
+
+Status load_kernels() {
+  for (int dtype = 0; dtype < kDTypeCount; ++dtype) {
+    Status status = with_device_type(static_cast<DType>(dtype), [](auto element) {
+      using T = decltype(element);
+      const Status loaded = load_pair<T, T>();
+      if constexpr (std::is_integral_v<T>) {
+        if (loaded.ok()) return load_pair<T, std::int64_t>();
+      }
+      return loaded;
+    });
+    if (!status.ok()) return status;
+  }
+  return Status();
 }
 
 }  // namespace ringleader::nccl

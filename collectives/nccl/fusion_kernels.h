@@ -19,7 +19,12 @@ struct Scale {
   std::int64_t divisor = 1;
 };
 
-/// wire[piece.wire_begin + i] = scale(piece[i]). Enqueues, does not block.
+/// To be called before kernels that wait for other ranks run: the first use of a kernel loads it,
+/// and may wait for the device.
+Status load_kernels();
+
+/// wire[piece.wire_begin + i] = scale(piece[i]). Enqueues, does not block; the table must live
+/// until the kernel has run.
 Status pack(const FusionTable& table, DType tensor, void* wire, DType wire_type, Scale scale,
             cudaStream_t stream);
 

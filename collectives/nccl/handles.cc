@@ -3,6 +3,17 @@
 
 namespace ringleader::nccl {
 
+UseDevice::UseDevice(int device) {
+  status_ = checked(cudaGetDevice(&before_), "cudaGetDevice");
+  if (!status_.ok() || before_ == device) return;
+  status_ = checked(cudaSetDevice(device), "cudaSetDevice");
+  changed_ = status_.ok();
+}
+
+UseDevice::~UseDevice() {
+  if (changed_) static_cast<void>(cudaSetDevice(before_));
+}
+
 Result<std::shared_ptr<Event>> Event::record(cudaStream_t stream) {
   cudaEvent_t event = nullptr;
   RL_CUDA_RETURN_IF_ERROR(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));

@@ -17,15 +17,8 @@ namespace ringleader::nccl {
 /// threads too.
 class UseDevice {
  public:
-  explicit UseDevice(int device) {
-    status_ = checked(cudaGetDevice(&before_), "cudaGetDevice");
-    if (!status_.ok() || before_ == device) return;
-    status_ = checked(cudaSetDevice(device), "cudaSetDevice");
-    changed_ = status_.ok();
-  }
-  ~UseDevice() {
-    if (changed_) static_cast<void>(cudaSetDevice(before_));
-  }
+  explicit UseDevice(int device);
+  ~UseDevice();
   UseDevice(const UseDevice&) = delete;
   UseDevice& operator=(const UseDevice&) = delete;
 

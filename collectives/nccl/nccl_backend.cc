@@ -17,7 +17,9 @@ namespace {
 struct Running {
   const Batch* batch = nullptr;
   Transfer transfer;
-  StreamBuffer buffer;           ///< of a packed one
+  FusionTable inputs;  ///< of a packed one, whose kernels may read them until it has ended
+  FusionTable outputs;
+  StreamBuffer buffer;
   std::shared_ptr<Event> ended;  ///< once all of it is in the stream
 };
 
@@ -28,43 +30,64 @@ bool reduces(const Batch& batch) {
 /// The batches of one group, in order.
 class Channel {
  public:
-  static Result<std::unique_ptr<Channel>> open(const Group& group, const NcclOptions& options) {
-    Result<Communicator> communicator = Communicator::open(group, options);
+  /// Collective, also for a member whose device cannot be used (`device` says why).
+  static Result<std::shared_ptr<Channel>> open(const Group& group, const NcclOptions& options,
+                                               const Status& device) {
+    Result<Communicator> communicator = Communicator::open(group, options, device);
     if (!communicator.ok()) return communicator.status();
+    if (Status status = load_kernels(); !status.ok()) return status;
     Result<Stream> stream = Stream::create();
     if (!stream.ok()) return stream.status();
-    return std::unique_ptr<Channel>(new Channel(std::move(*communicator), std::move(*stream)));
+    return std::shared_ptr<Channel>(new Channel(std::move(*communicator), std::move(*stream)));
   }
 
   void push(Running* running) { waiting_.push_back(running); }
-  void close() { communicator_.close(); }
-  void abort() { communicator_.abort(); }
+  Communicator& communicator() { return communicator_; }
 
-  /// Enqueues what the communicator is free to take. A call that sets up connections keeps it
-  /// busy, and its batch is completed when it says that it is done.
-  Status advance() {
-    while (!waiting_.empty()) {
+  /// Nothing is begun any more, and nothing in `waiting_` touched.
+  void fail(const Status& status) {
+    if (failed_.ok()) failed_ = status;
+    waiting_.clear();
+  }
+
+  /// Enqueues what the communicator is free to take; whether that was something. A call that sets
+  /// up connections keeps it busy, and its batch is completed when it says that it is done.
+  Result<bool> advance() {
+    bool progress = false;
+    while (failed_.ok() && !waiting_.empty()) {
       Running& running = *waiting_.front();
       if (!begun_) {
-        if (Status status = begin(running); !status.ok()) return status;
-        begun_ = true;
+        if (Status status = begin(running); !status.ok()) return failed(status);
+        begun_ = progress = true;
       }
       const std::optional<Status> state = communicator_.state();
-      if (!state) return Status();
-      if (!state->ok()) return *state;
-      if (Status status = end(running); !status.ok()) return status;
+      if (!state) break;
+      if (!state->ok()) return failed(*state);
+      if (Status status = end(running); !status.ok()) return failed(status);
       waiting_.pop_front();
       begun_ = false;
     }
-    return Status();
+    if (!failed_.ok()) return failed_;
+    return progress;
   }
 
   /// An error of the network or of another member, found since.
-  Status state() const { return communicator_.state().value_or(Status()); }
+  Status state() {
+    if (failed_.ok()) {
+      const std::optional<Status> now = communicator_.state();
+      if (now && !now->ok()) fail(*now);
+    }
+    return failed_;
+  }
 
  private:
   Channel(Communicator communicator, Stream stream)
       : communicator_(std::move(communicator)), stream_(std::move(stream)) {}
+
+  Status failed(const Status& status) {
+    fail(status);
+    return failed_;
+  }
 
   /// Up to and with NCCL's call.
   Status begin(Running& running) {
@@ -83,8 +106,9 @@ class Channel {
     Result<StreamBuffer> buffer = StreamBuffer::allocate(bytes, stream_.get());
     if (!buffer.ok()) return buffer.status();
     running.buffer = std::move(*buffer);
-    Status packed = pack(inputs_of(batch, transfer), batch.dtype, running.buffer.get(),
-                         transfer.wire, {transfer.before, 1}, stream_.get());
+    running.inputs = inputs_of(batch, transfer);
+    Status packed = pack(running.inputs, batch.dtype, running.buffer.get(), transfer.wire,
+                         {transfer.before, 1}, stream_.get());
     if (!packed.ok()) return packed;
     return reduce(batch, transfer, running.buffer.get(), result_of(running), communicator_,
                   stream_.get());
@@ -104,8 +128,9 @@ class Channel {
     const Batch& batch = *running.batch;
     const Transfer& transfer = running.transfer;
     if (transfer.packs) {
-      Status unpacked = unpack(outputs_of(batch, transfer), batch.dtype, running.buffer.get(),
-                               transfer.wire, {transfer.after, transfer.divisor}, stream_.get());
+      running.outputs = outputs_of(batch, transfer);
+      Status unpacked = unpack(running.outputs, batch.dtype, running.buffer.get(), transfer.wire,
+                               {transfer.after, transfer.divisor}, stream_.get());
       if (!unpacked.ok()) return unpacked;
       running.buffer = StreamBuffer();  // when the stream has come so far
     }
@@ -119,6 +144,7 @@ class Channel {
   Stream stream_;
   std::deque<Running*> waiting_;  ///< not wholly enqueued
   bool begun_ = false;            ///< the first of them
+  Status failed_;                 ///< for good
 };
 
 class NcclBackend : public Backend {
@@ -126,8 +152,8 @@ class NcclBackend : public Backend {
   NcclBackend(NcclOptions options, int device) : options_(std::move(options)), device_(device) {}
 
   ~NcclBackend() override {
-    for (auto& [number, channel] : channels_)
-      running_.empty() ? channel->close() : channel->abort();
+    if (!running_.empty()) abandon();
+    for (auto& [number, channel] : channels_) channel->communicator().close();
   }
 
   std::string_view name() const override { return "nccl"; }
@@ -136,43 +162,44 @@ class NcclBackend : public Backend {
 
   Status open_channel(const std::shared_ptr<const Group>& group) override {
     const UseDevice use(device_);
-    if (!use.status().ok()) return use.status();
-    Result<std::unique_ptr<Channel>> channel = Channel::open(*group, options_);
+    Result<std::shared_ptr<Channel>> channel = Channel::open(*group, options_, use.status());
     if (!channel.ok()) return channel.status();
     channels_[group->channel] = std::move(*channel);
     return Status();
   }
 
   Result<Ticket> launch(const Batch& batch) override {
-    const UseDevice use(device_);
-    if (!use.status().ok()) return use.status();
     if (channels_.count(batch.group->channel) == 0) {
       if (Status status = open_channel(batch.group); !status.ok()) return status;
     }
-    Channel& channel = *channels_.at(batch.group->channel);
+    const UseDevice use(device_);
+    if (!use.status().ok()) return use.status();
+    const std::shared_ptr<Channel>& channel = channels_.at(batch.group->channel);
     Running running;
     running.batch = &batch;
-    const Ticket ticket = running_.push({std::move(running), &channel});
-    channel.push(&running_.find(ticket)->running);
-    if (Status status = channel.advance(); !status.ok()) return status;
-    return ticket;
+    const Ticket ticket = running_.push({std::move(running), channel});
+    channel->push(&running_.find(ticket)->running);
+    const Result<bool> progress = channel->advance();
+    if (progress.ok()) return ticket;
+    running_.erase(ticket);
+    return progress.status();
   }
 
   std::optional<Status> poll(Ticket ticket) override {
     const UseDevice use(device_);
     if (!use.status().ok()) return use.status();
     Item& item = *running_.find(ticket);
-    if (Status status = item.channel->advance(); !status.ok()) return status;
+    const Result<bool> progress = item.channel->advance();
+    if (!progress.ok()) return end(ticket, progress.status());
+    if (*progress) ++work_done_;
     if (item.running.ended == nullptr) return std::nullopt;
     const cudaError_t state = cudaEventQuery(item.running.ended->get());
-    if (state == cudaErrorNotReady) {
-      Status status = item.channel->state();
-      if (!status.ok()) return status;
-      return std::nullopt;
-    }
-    running_.erase(ticket);
-    ++work_done_;
-    return checked(state, "cudaEventQuery");
+    if (state != cudaErrorNotReady) return end(ticket, checked(state, "cudaEventQuery"));
+    // It is no error, and must not be taken for one by whoever asks for the last.
+    if (cudaPeekAtLastError() == cudaErrorNotReady) static_cast<void>(cudaGetLastError());
+    Status status = item.channel->state();
+    if (!status.ok()) return end(ticket, std::move(status));
+    return std::nullopt;
   }
 
   std::shared_ptr<DeviceEvent> ended(Ticket ticket) override {
@@ -184,23 +211,36 @@ class NcclBackend : public Backend {
   void close_channel(std::uint32_t channel) override {
     const auto found = channels_.find(channel);
     if (found == channels_.end()) return;
-    found->second->close();
+    found->second->communicator().close();
     channels_.erase(found);
   }
 
+  /// All at once: to end one, NCCL waits for the device, where a kernel of another may be waiting
+  /// for the same lost rank.
   void abandon() override {
-    for (auto& [number, channel] : channels_) channel->abort();
+    static_cast<void>(ncclGroupStart());
+    for (auto& [number, channel] : channels_) {
+      channel->fail(Status(Code::rank_lost, "the runtime has failed"));
+      channel->communicator().abort();
+    }
+    static_cast<void>(ncclGroupEnd());
   }
 
  private:
   struct Item {
     Running running;
-    Channel* channel = nullptr;
+    std::shared_ptr<Channel> channel;
   };
+
+  Status end(Ticket ticket, Status outcome) {
+    running_.erase(ticket);
+    ++work_done_;
+    return outcome;
+  }
 
   NcclOptions options_;
   int device_;
-  std::map<std::uint32_t, std::unique_ptr<Channel>> channels_;
+  std::map<std::uint32_t, std::shared_ptr<Channel>> channels_;
   Window<Item> running_;  ///< by ticket
   std::uint64_t work_done_ = 0;
 };

@@ -56,24 +56,23 @@ Transfer transfer_of(const Batch& batch) {
 
   Transfer transfer;
   transfer.wire = wire_of(batch, scales);
-  transfer.packs = !contiguous(batch) || !even_blocks || transfer.wire != batch.dtype ||
-                   (scales && !(wide && sums));
+  const bool converts = transfer.wire != batch.dtype || !even_blocks || (scales && !(wide && sums));
+  if (converts) {
+    // The sum of many f16 may be too large for one where their mean is not.
+    const bool narrow = batch.dtype == DType::f16;
+    transfer.before = batch.prescale / static_cast<double>(narrow ? divisor : 1);
+    transfer.after = batch.postscale;
+    transfer.divisor = narrow ? 1 : divisor;
+  } else {
+    transfer.factor = batch.prescale * batch.postscale / static_cast<double>(divisor);
+  }
+  transfer.count = batch.op == Op::reduce_scatter && !even_blocks
+                       ? block_of(batch, transfer) * batch.group->size()
+                       : batch.count();
+  transfer.packs = converts || !contiguous(batch);
   if (!transfer.packs) {
-    transfer.count = batch.count();
     transfer.input = batch.tensors[0].input;
     transfer.output = batch.tensors[0].output;
-    transfer.factor = batch.prescale * batch.postscale / static_cast<double>(divisor);
-    return transfer;
-  }
-  transfer.before = batch.prescale;
-  transfer.after = batch.postscale;
-  transfer.divisor = divisor;
-  if (batch.op == Op::reduce_scatter) {
-    transfer.count = block_of(batch, transfer) * batch.group->size();
-  } else {
-    for (const BatchTensor& tensor : batch.tensors) {
-      transfer.count += aligned(tensor.count, transfer.wire);
-    }
   }
   return transfer;
 }
@@ -100,7 +99,7 @@ FusionTable inputs_of(const Batch& batch, const Transfer& transfer) {
   }
   for (const BatchTensor& tensor : batch.tensors) {
     table.add(tensor.input, tensor.count, wire_begin);
-    wire_begin += aligned(tensor.count, transfer.wire);
+    wire_begin += tensor.count;
   }
   return table;
 }
@@ -116,12 +115,13 @@ FusionTable outputs_of(const Batch& batch, const Transfer& transfer) {
   std::int64_t wire_begin = 0;
   for (const BatchTensor& tensor : batch.tensors) {
     table.add(tensor.output, tensor.count, wire_begin);
-    wire_begin += aligned(tensor.count, transfer.wire);
+    wire_begin += tensor.count;
   }
   return table;
 }
 
 std::int64_t block_of(const Batch& batch, const Transfer& transfer) {
+  if (even(batch.block_counts)) return batch.block_counts[0];
   const auto longest = std::max_element(batch.block_counts.begin(), batch.block_counts.end());
   return aligned(*longest, transfer.wire);
 }

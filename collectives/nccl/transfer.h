@@ -3,11 +3,14 @@
 // Transfer: how a reduction of a batch goes to NCCL, and what the kernels do around it. Arithmetic
 // on sizes and addresses only: no byte of device memory is touched, and no GPU needed.
 //
-//   directly     one tensor, or tensors that lie one behind the other as in an arena: NCCL reads
-//   and
-//                writes the user's memory, and multiplies where there is a factor
-//   packed       all others: one kernel collects, converts and scales the tensors into one buffer,
-//                NCCL reduces that, and one kernel spreads it
+//   directly   one tensor, or tensors that lie one behind the other as in an arena: NCCL reads and
+//              writes the user's memory
+//   packed     all others: one kernel collects the tensors in one buffer, NCCL reduces that, and
+//              one kernel spreads it
+//
+// Where tensors lie is a rank's own affair, so it decides on nothing but the copy. What is the same
+// on all ranks decides on all else: the elements that travel and their order, NCCL's operation, and
+// whether the kernels convert and scale (then all ranks pack) or NCCL multiplies.
 #pragma once
 
 #include <ringleader/core/batch.h>
@@ -20,16 +23,15 @@
 namespace ringleader::nccl {
 
 struct Transfer {
-  bool packs = false;
   DType wire = DType::f32;  ///< element type that travels
   std::int64_t count = 0;   ///< elements that each rank sends, gaps in the buffer included
+  double factor = 1.0;      ///< by which NCCL multiplies every input
 
-  // Directly:
-  const void* input = nullptr;
+  bool packs = false;           ///< may differ by rank
+  const void* input = nullptr;  ///< where it does not
   void* output = nullptr;
-  double factor = 1.0;  ///< by which NCCL multiplies every input
 
-  // Packed:
+  // What the kernels do on the way:
   double before = 1.0;       ///< factor of every input
   double after = 1.0;        ///< factor of every result, after the division
   std::int64_t divisor = 1;  ///< of every result; exact for integers
@@ -50,7 +52,8 @@ struct Piece {
 /// small ones keep all processors busy alike.
 constexpr std::int64_t kTileBytes = 32 << 10;
 
-/// Pieces begin at multiples of this in the buffer, so that it can be accessed 16 bytes at a time.
+/// Blocks of an uneven reduce_scatter begin at multiples of this in the buffer, so that it can be
+/// accessed 16 bytes at a time. Tensors lie there without gaps, as they would in an arena.
 constexpr std::int64_t kPieceAlignment = 16;
 
 struct FusionTable {

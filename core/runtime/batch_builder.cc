@@ -126,7 +126,10 @@ Status prepare(const protocol::Launch& launch, std::shared_ptr<const Group> grou
       tensor.input = operation->buffers[item.tensor].input;
       tensor.output = operation->buffers[item.tensor].output;
       if (!operation->input_shape.empty()) tensor.count = count_of(operation->input_shape);
-      for (const auto& event : operation->ready) batch.ready.push_back(event.get());
+      const bool same = i > 0 && prepared.operations[i - 1] == operation;  // a group's tensors
+      for (const auto& event : operation->ready) {
+        if (!same) batch.ready.push_back(event.get());
+      }
     } else {
       auto neutral = allocate_neutral(memory, batch, item.count);
       if (!neutral.ok()) return neutral.status();

@@ -55,7 +55,12 @@ Status Executor::launch(const protocol::Launch& launch,
     return status;
   }
   // Before anything of it travels, so that all ranks end it alike and nothing waits behind it.
-  if (backend_for(prepared->batch) == nullptr) return unsupported(prepared->batch);
+  Backend* const backend = backend_for(prepared->batch);
+  if (backend == nullptr) return unsupported(prepared->batch);
+  // In the order of decisions, which is that of all ranks; launches may be delayed by sizes.
+  if (prepared->batch.device != Device::host && channel.opened.insert(backend).second) {
+    if (Status status = backend->open_channel(channel.group); !status.ok()) return status;
+  }
   if (channel.exchanging_sizes) {
     channel.waiting.push_back(std::move(prepared));
     return Status();

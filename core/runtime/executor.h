@@ -16,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <vector>
 
 namespace ringleader::runtime {
@@ -69,6 +70,7 @@ class Executor {
     std::uint64_t next_sequence = 0;
     bool exchanging_sizes = false;
     std::deque<std::unique_ptr<PreparedBatch>> waiting;
+    std::set<const Backend*> opened;  ///< those of device memory that have opened it
   };
   struct Running {
     std::unique_ptr<PreparedBatch> prepared;

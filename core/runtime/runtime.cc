@@ -67,6 +67,7 @@ void Runtime::post(const std::shared_ptr<Operation>& operation, Wake wake) {
   operation->runtime = weak_from_this();
   participants_.note();
   if (!operation->streams.empty()) {
+    wait_for_namesake(operation);
     if (Status status = note_streams(*operation); !status.ok()) {
       operation->status = std::move(status);
       operation->done = true;
@@ -119,6 +120,24 @@ Status Runtime::wait(const Operation& operation, void* stream) {
     if (Status status = options_.memory.device->wait(stream, *event); !status.ok()) return status;
   }
   return Status();
+}
+
+/// After wait(stream) a program uses a name again, though the operation may not have ended yet.
+void Runtime::wait_for_namesake(const std::shared_ptr<Operation>& operation) {
+  const auto* const request = std::get_if<protocol::Request>(&operation->wish);
+  if (request == nullptr) return;
+  std::shared_ptr<Operation> before;
+  {
+    const std::lock_guard lock(mailbox_mutex_);
+    constexpr std::size_t kManyNames = 256;
+    if (on_device_.size() >= kManyNames) {
+      std::erase_if(on_device_, [](const auto& item) { return item.second.expired(); });
+    }
+    auto& latest = on_device_[{request->process_set, request->name}];
+    before = latest.lock();
+    latest = operation;
+  }
+  if (before != nullptr && before->enqueued && !before->done) wait(*before);
 }
 
 /// What the user has put into the streams so far comes before the operation.

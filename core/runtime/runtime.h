@@ -27,7 +27,9 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace ringleader::runtime {
@@ -113,6 +115,7 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   void fail(const Status& status);
   void ended(Operation& operation, const std::shared_ptr<DeviceEvent>& event);
   Status note_streams(Operation& operation);
+  void wait_for_namesake(const std::shared_ptr<Operation>& operation);
   void drive(const std::function<bool()>& finished);
   void background();
 
@@ -146,6 +149,8 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   bool stop_ = false;
   bool closed_ = false;  ///< nobody works on the mailbox any more; written under both locks
 
+  /// The latest operations on device memory, by process set and name; guarded by mailbox_mutex_.
+  std::map<std::pair<std::uint32_t, std::string>, std::weak_ptr<Operation>> on_device_;
   std::vector<std::function<void()>> callbacks_;  ///< due: guarded by mailbox_mutex_
   std::atomic<bool> callbacks_due_{false};
 

@@ -45,8 +45,8 @@ bool Runtime::iterate() {
   if (node_.wants_tick() || (!progress && rounds_ % kRoundsPerTick == 0)) tick(blocked);
   if (progress) ++productive_rounds_;
   if (node_.failed() && !std::exchange(failure_told_, true)) {
-    executor_.abandon();
     if (options_.on_failure) options_.on_failure(node_.stop_reason());
+    executor_.abandon();
   }
   pending_ = !operations_.empty() || !executor_.idle() || !control_plane_->sent_all();
   if (node_.stopped()) {

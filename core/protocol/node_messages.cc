@@ -154,6 +154,11 @@ std::vector<Action> Node::take_actions(std::vector<Action> reused) {
 }
 
 void Node::flush() {
+  const auto frozen = [](const auto& item) { return item.second.frozen(); };
+  if (!readiness_.has_complete() && outgoing_.empty() &&
+      std::none_of(plans_.begin(), plans_.end(), frozen)) {
+    return;
+  }
   if (coordinator_) {
     flush_to_coordinator();
   } else {
@@ -162,11 +167,6 @@ void Node::flush() {
 }
 
 void Node::flush_to_coordinator() {
-  const auto frozen = [](const auto& item) { return item.second.frozen(); };
-  if (!readiness_.has_complete() && outgoing_.leaving.empty() &&
-      std::none_of(plans_.begin(), plans_.end(), frozen)) {
-    return;
-  }
   // Applying an entry may make something else complete, so this runs until nothing is left.
   while (!stopped_) {
     std::vector<CompleteOperation> complete = readiness_.take_complete();

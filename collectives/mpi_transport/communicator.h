@@ -14,7 +14,8 @@
 
 namespace ringleader::mpi_transport {
 
-/// Move-only. The destructor frees the communicator unless MPI has been finalized.
+/// Move-only. The destructor gives the communicator up, which is freed some time after, unless MPI
+/// has been finalized.
 class Communicator {
  public:
   Communicator() = default;

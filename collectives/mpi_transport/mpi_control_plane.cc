@@ -24,9 +24,10 @@ MpiControlPlane::~MpiControlPlane() {
   int finalized = 0;
   MPI_Finalized(&finalized);
   if (receiving_ == MPI_REQUEST_NULL || finalized != 0) return;
-  // Nobody sends any more, but for ranks that have failed: then the job ends by MPI_Abort.
+  // Nobody sends any more, but for ranks that have failed: then the job ends by MPI_Abort. Waited
+  // for, because MPI may write to the buffer until then.
   MPI_Cancel(&receiving_);
-  MPI_Request_free(&receiving_);
+  MPI_Wait(&receiving_, MPI_STATUS_IGNORE);
 }
 
 Status MpiControlPlane::send(int to, MessageBytes bytes) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "buffers.h"
 
+#include <ringleader/core/number.h>
 #include <ringleader/ops/current_session.h>
 #include <ringleader/ringleader.h>
 

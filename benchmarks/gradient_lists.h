@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <string>
 #include <vector>
 
 namespace ringleader::benchmarks {
@@ -83,6 +85,13 @@ inline std::vector<std::int64_t> gpt2() {
   counts.push_back(kHidden);
   counts.push_back(kHidden);
   return counts;
+}
+
+/// All of them by name.
+inline const std::map<std::string, std::vector<std::int64_t>>& models() {
+  static const std::map<std::string, std::vector<std::int64_t>> lists = {
+      {"resnet50", resnet50()}, {"vgg16", vgg16()}, {"bert-large", bert_large()}, {"gpt2", gpt2()}};
+  return lists;
 }
 
 }  // namespace ringleader::benchmarks

@@ -41,12 +41,6 @@ struct Options {
   std::string json;
 };
 
-const std::map<std::string, std::vector<std::int64_t>>& models() {
-  static const std::map<std::string, std::vector<std::int64_t>> lists = {
-      {"resnet50", resnet50()}, {"vgg16", vgg16()}, {"bert-large", bert_large()}, {"gpt2", gpt2()}};
-  return lists;
-}
-
 void check(cudaError_t code, const char* call) { throw_if_error(nccl::checked(code, call)); }
 
 /// A model's gradients, and the buffer into which they are packed.

@@ -61,12 +61,6 @@ struct Options {
   std::string json;
 };
 
-const std::map<std::string, std::vector<std::int64_t>>& models() {
-  static const std::map<std::string, std::vector<std::int64_t>> lists = {
-      {"resnet50", resnet50()}, {"vgg16", vgg16()}, {"bert-large", bert_large()}, {"gpt2", gpt2()}};
-  return lists;
-}
-
 Clock::duration microseconds(double us) {
   return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double, std::micro>(us));
 }

@@ -8,7 +8,6 @@
 
 #include <cstdint>
 #include <cstring>
-#include <type_traits>
 
 namespace ringleader {
 namespace detail {
@@ -82,23 +81,5 @@ struct BFloat16 {
     return static_cast<std::uint16_t>(is_nan ? ((bits >> 16) | 0x40U) : rounded);
   }
 };
-
-/// Any element type to f64 and back, 16-bit floats by way of f32.
-template <typename T>
-double to_double(T value) {
-  if constexpr (std::is_arithmetic_v<T>) {
-    return static_cast<double>(value);
-  } else {
-    return static_cast<double>(static_cast<float>(value));
-  }
-}
-template <typename T>
-T from_double(double value) {
-  if constexpr (std::is_arithmetic_v<T>) {
-    return static_cast<T>(value);
-  } else {
-    return T(static_cast<float>(value));
-  }
-}
 
 }  // namespace ringleader

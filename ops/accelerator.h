@@ -6,17 +6,11 @@
 
 #include <ringleader/core/batch.h>
 #include <ringleader/core/config.h>
-#include <ringleader/core/result.h>
+#include <ringleader/core/gather.h>
+#include <ringleader/core/status.h>
 #include <ringleader/ops/world.h>
 
-#include <functional>
-#include <string>
-#include <vector>
-
 namespace ringleader {
-
-/// Gives every member of a group the bytes of all members, in group order. Blocks; collective.
-using Gather = std::function<Result<std::vector<std::string>>(const Group&, const std::string&)>;
 
 /// Adds the device and its backend to the world if all ranks have one. Collective over `everybody`.
 Status add_accelerator(World& world, const Config& config, const Group& everybody,

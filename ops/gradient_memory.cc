@@ -15,11 +15,9 @@ constexpr std::size_t kCacheLine = 64;
 
 constexpr std::size_t kDeviceAlignment = 16;  // the widest access of a thread
 
-std::size_t aligned(std::size_t bytes) {
-  return (bytes + kDeviceAlignment - 1) / kDeviceAlignment * kDeviceAlignment;
+std::size_t rounded_up(std::size_t bytes, std::size_t unit) {
+  return (bytes + unit - 1) / unit * unit;
 }
-
-std::size_t lines(std::size_t bytes) { return (bytes + kCacheLine - 1) / kCacheLine * kCacheLine; }
 
 }  // namespace
 
@@ -31,6 +29,8 @@ GradientMemory::GradientMemory(std::vector<Slot>& slots, DType compressed,
       wires_(slots.size()),
       homes_(slots.size(), nullptr) {
   const bool on_host = slots_.front().gradient.device() == Device::host;
+  // On a device as close together as kernels like it: what is not scattered needs no packing.
+  const std::size_t unit = on_host ? kCacheLine : kDeviceAlignment;
   std::vector<std::size_t> room;
   std::size_t total = 0;
   for (const Slot& slot : slots_) {
@@ -38,9 +38,7 @@ GradientMemory::GradientMemory(std::vector<Slot>& slots, DType compressed,
     const bool moves = travels != slot.gradient.dtype() || slot.move_gradient;
     const auto count = static_cast<std::size_t>(slot.gradient.count());
     const std::size_t bytes = count * size_of(travels);
-    // On a device one behind the other where that keeps them aligned as kernels like it: what is
-    // not scattered needs no packing.
-    room.push_back(!moves ? 0 : on_host ? lines(bytes) : aligned(bytes));
+    room.push_back(moves ? rounded_up(bytes, unit) : 0);
     total += room.back();
   }
   if (total > 0) memory_ = allocate(total, on_host);

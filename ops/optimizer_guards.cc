@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The small members of GradientReducer, and the guards of DistributedOptimizer.
-#include <ringleader/core/half.h>
+#include <ringleader/core/number.h>
 #include <ringleader/core/types.h>
 #include <ringleader/ops/broadcast.h>
 #include <ringleader/ops/collectives.h>

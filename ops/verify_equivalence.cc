@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/ops/verify_equivalence.h>
 
-#include <ringleader/core/half.h>
+#include <ringleader/core/number.h>
 #include <ringleader/core/status.h>
 #include <ringleader/ops/broadcast.h>
 #include <ringleader/ops/collectives.h>

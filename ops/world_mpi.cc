@@ -32,7 +32,6 @@ Group everybody(const MpiWorld& mpi_world) {
   return world;
 }
 
-/// How members of a group tell each other what they need to know before they have a channel.
 Gather make_gather(const MpiWorld& mpi_world, std::shared_ptr<ChannelCommunicators> communicators) {
   return [communicators = std::move(communicators), comm = mpi_world.comm(),
           size = mpi_world.topology().size](

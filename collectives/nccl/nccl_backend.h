@@ -10,21 +10,17 @@
 // Each channel has a communicator, made when the channel is opened, and a stream of high priority.
 #pragma once
 
-#include <ringleader/core/result.h>
+#include <ringleader/core/gather.h>
 #include <ringleader/core/runtime/backend.h>
 #include <ringleader/core/runtime/device.h>
 
 #include <chrono>
-#include <functional>
 #include <memory>
-#include <string>
-#include <vector>
 
 namespace ringleader::nccl {
 
 struct NcclOptions {
-  /// Gives every member of a group the bytes of all members, in group order. Blocks; collective.
-  std::function<Result<std::vector<std::string>>(const Group&, const std::string&)> gather;
+  Gather gather;
 
   /// For a communicator to be made; a rank that died meanwhile would be waited for for ever.
   std::chrono::seconds connect_timeout{60};

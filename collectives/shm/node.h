@@ -9,6 +9,7 @@
 
 #include <ringleader/collectives/shm/segment.h>
 #include <ringleader/core/batch.h>
+#include <ringleader/core/gather.h>
 #include <ringleader/core/result.h>
 
 #include <cstddef>
@@ -20,9 +21,6 @@
 #include <vector>
 
 namespace ringleader::shm {
-
-/// Gives every member of a group the bytes of all members, in group order. Blocks; collective.
-using Gather = std::function<Result<std::vector<std::string>>(const Group&, const std::string&)>;
 
 /// Threading: constant after open().
 class Node {

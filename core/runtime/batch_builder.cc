@@ -127,8 +127,8 @@ Status prepare(const protocol::Launch& launch, std::shared_ptr<const Group> grou
       tensor.output = operation->buffers[item.tensor].output;
       if (!operation->input_shape.empty()) tensor.count = count_of(operation->input_shape);
       const bool same = i > 0 && prepared.operations[i - 1] == operation;  // a group's tensors
-      for (const auto& event : operation->ready) {
-        if (!same) batch.ready.push_back(event.get());
+      if (!same) {
+        for (const auto& event : operation->ready) batch.ready.push_back(event.get());
       }
     } else {
       auto neutral = allocate_neutral(memory, batch, item.count);

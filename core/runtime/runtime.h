@@ -113,6 +113,7 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   void tick(bool blocked);
   void run_callbacks();
   void fail(const Status& status);
+  void wake_sleepers();
   void ended(Operation& operation, const std::shared_ptr<DeviceEvent>& event);
   Status note_streams(Operation& operation);
   void wait_for_namesake(const std::shared_ptr<Operation>& operation);

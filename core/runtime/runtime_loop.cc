@@ -171,15 +171,18 @@ void Runtime::act(protocol::Completion& completion) {
     operation->callbacks.clear();
     callbacks_due_ = true;
   }
-  if (sleepers_ == 0) return;
-  const std::lock_guard lock(mailbox_mutex_);
-  completed_.notify_all();
+  wake_sleepers();
 }
 
 void Runtime::ended(Operation& operation, const std::shared_ptr<DeviceEvent>& event) {
   operation.ended.push_back(event);
   if (operation.ended.size() < operation.buffers.size()) return;  // a group in several batches
   operation.enqueued = true;
+  wake_sleepers();
+}
+
+/// Those that wait for an operation and do not drive.
+void Runtime::wake_sleepers() {
   if (sleepers_ == 0) return;
   const std::lock_guard lock(mailbox_mutex_);
   completed_.notify_all();

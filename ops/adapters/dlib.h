@@ -76,15 +76,14 @@ class DistributedNet {
     dlib::resizable_tensor tensor;
     net_.to_tensor(inputs.begin(), inputs.end(), tensor);
     net_.subnet().forward(tensor);
+    // Now rather than when the gradients are there, which depend on them.
+    if (!std::exchange(options_.broadcast_parameters, false)) return;
     std::vector<Slot> slots;
     for (dlib::tensor* const parameter : dlib_adapter::parameters_of(net_)) {
       const TensorView view = dlib_adapter::view_of(*parameter);
       slots.push_back({options_.name + "/parameter" + std::to_string(slots.size()), view, view});
     }
-    // Now rather than when the gradients are there, which depend on them.
-    if (std::exchange(options_.broadcast_parameters, false)) {
-      broadcast_parameters(slots, options_.root, options_.process_set);
-    }
+    broadcast_parameters(slots, options_.root, options_.process_set);
   }
 
   DistributedNet(const DistributedNet&) = delete;

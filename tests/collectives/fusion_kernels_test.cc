@@ -4,7 +4,7 @@
 // with 77 without a GPU.
 #include <ringleader/collectives/nccl/fusion_kernels.h>
 #include <ringleader/collectives/nccl/nccl_backend.h>
-#include <ringleader/core/half.h>
+#include <ringleader/core/number.h>
 
 #include "../support/catch_runner.h"
 

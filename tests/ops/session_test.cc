@@ -53,6 +53,15 @@ void again() {
   }
 }
 
+/// Many sessions without any operation, one directly after the other: nothing of one may be taken for
+/// a message of the next.
+void restart() {
+  for (int i = 0; i < 100; ++i) {
+    init();
+    shutdown();
+  }
+}
+
 /// The program initializes MPI and gives half of its processes a communicator of their own.
 void communicator(int threads) {
   int provided = 0;
@@ -129,6 +138,7 @@ void unknown_backend() {
 int main(int argc, char** argv) {
   const std::map<std::string, std::function<void()>> modes = {
       {"again", again},
+      {"restart", restart},
       {"serialized", [] { communicator(MPI_THREAD_SERIALIZED); }},
       {"funneled", [] { communicator(MPI_THREAD_FUNNELED); }},
       {"shut_down_early", shut_down_early},

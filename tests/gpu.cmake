@@ -1,21 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-# Tests that need a GPU: label `gpu`, skipped where there is none. Two and three ranks share one.
-function(ringleader_gpu_test name ranks)
-  ringleader_mpi_test(NAME ${name} RANKS ${ranks} TIMEOUT 600
-                      COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/support/one_gpu_rank.sh ${ARGN})
-  set_tests_properties(${name} PROPERTIES LABELS gpu SKIP_RETURN_CODE 77)
+# Programs that use a GPU, twice: as tests with the label `gpu`, which are skipped where there is none
+# (two and three ranks share one), and on the simulated GPU, everywhere.
+function(ringleader_gpu_test)
+  cmake_parse_arguments(T "" "NAME;RANKS;TARGET" "ARGUMENTS" ${ARGN})
+  ringleader_mpi_test(NAME gpu.${T_NAME}.${T_RANKS} RANKS ${T_RANKS} TIMEOUT 600
+                      COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/support/one_gpu_rank.sh
+                              $<TARGET_FILE:${T_TARGET}> ${T_ARGUMENTS})
+  set_tests_properties(gpu.${T_NAME}.${T_RANKS} PROPERTIES LABELS gpu SKIP_RETURN_CODE 77)
+  ringleader_mpi_test(NAME sim_gpu.${T_NAME}.${T_RANKS} RANKS ${T_RANKS} TIMEOUT 120
+                      COMMAND ${T_TARGET}_sim ${T_ARGUMENTS})
 endfunction()
 
-add_executable(fusion_kernels_test collectives/fusion_kernels_test.cc)
-target_link_libraries(fusion_kernels_test PRIVATE ringleader_nccl ringleader catch_runner
-                                                  ringleader_warnings)
-ringleader_gpu_test(gpu.kernels 1 $<TARGET_FILE:fusion_kernels_test>)
+# ringleader_gpu_program(NAME SOURCES ... LIBRARIES ...): NAME, and NAME_sim on the simulated GPU.
+function(ringleader_gpu_program name)
+  cmake_parse_arguments(T "" "" "SOURCES;LIBRARIES" ${ARGN})
+  add_executable(${name} ${T_SOURCES})
+  target_link_libraries(${name} PRIVATE ${T_LIBRARIES} CUDA::cudart_static)
+  add_executable(${name}_sim ${T_SOURCES})
+  target_link_libraries(${name}_sim PRIVATE sim_gpu ${T_LIBRARIES})
+endfunction()
 
-add_executable(device_test ops/device_test.cc)
-target_link_libraries(device_test PRIVATE ringleader::ringleader CUDA::cudart_static catch_runner
-                                          ringleader_warnings)
+ringleader_gpu_program(fusion_kernels_test
+  SOURCES collectives/fusion_kernels_test.cc
+  LIBRARIES ringleader_ops ringleader catch_runner ringleader_warnings)
+ringleader_gpu_test(NAME kernels RANKS 1 TARGET fusion_kernels_test)
+
+ringleader_gpu_program(device_test
+  SOURCES ops/device_test.cc
+  LIBRARIES ringleader::ringleader catch_runner ringleader_warnings)
+ringleader_gpu_program(device_conformance
+  SOURCES collectives/mpi_conformance.cc collectives/conformance.cc collectives/shm_stress.cc
+  LIBRARIES ringleader ringleader_ops ringleader_warnings fmt::fmt)
 foreach(ranks RANGE 1 3)
-  ringleader_gpu_test(gpu.conformance.${ranks} ${ranks}
-                      $<TARGET_FILE:mpi_conformance> nccl device)
-  ringleader_gpu_test(gpu.ops.${ranks} ${ranks} $<TARGET_FILE:device_test>)
+  ringleader_gpu_test(NAME conformance RANKS ${ranks} TARGET device_conformance
+                      ARGUMENTS nccl device)
+  ringleader_gpu_test(NAME ops RANKS ${ranks} TARGET device_test)
 endforeach()

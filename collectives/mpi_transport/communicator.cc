@@ -14,10 +14,10 @@ constexpr std::uint32_t kTagCount = 32768;
 /// Communicators that are over and kept for a while: those of several sessions.
 constexpr std::size_t kRetiredMax = 64;
 
-/// MPI numbers communicators, and gives the number of one that was freed to the next that is made.
-/// With Open MPI 4.1.4 and four ranks on two cores, about one in fifteen programs that called
-/// init() again hung in the first collective on the new one, as if it had lost a message to the old
-/// one; none did where nothing was freed. So communicators are freed long after their last message.
+/// Freed long after their last message. All ranks may say farewell at the same time, and the root
+/// ends with the first: what the others sent is received by nobody. If it arrives when the
+/// communicator has been freed, Open MPI 4.1 keeps it for the next one that gets its number, where
+/// it stands for the first message of that rank: init() after shutdown() then hangs.
 class Retired {
  public:
   void add(MPI_Comm communicator) {

@@ -156,8 +156,7 @@ Status run(void (*kernel)(Arguments...), std::int64_t blocks, cudaStream_t strea
            std::type_identity_t<Arguments>... arguments) {
   void* pointers[] = {&arguments...};
   const dim3 grid(static_cast<unsigned>(std::min(blocks, kBlocksMax)));
-  return checked(cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, dim3(kThreads),
-                                  pointers, 0, stream),
+  return checked(cudaLaunchKernel(kernel, grid, dim3(kThreads), pointers, 0, stream),
                  "cudaLaunchKernel");
 }
 
@@ -173,16 +172,17 @@ Status launch(const FusionTable& table, void* wire, Scale scale, cudaStream_t st
              table.tiles, table.tile_elements, static_cast<W*>(wire), scale);
 }
 
-Status load(const void* kernel) {
+template <typename Kernel>
+Status load(Kernel* kernel) {
   cudaFuncAttributes attributes;
   return checked(cudaFuncGetAttributes(&attributes, kernel), "cudaFuncGetAttributes");
 }
 
 template <typename T, typename W>
 Status load_pair() {
-  Status status = load(reinterpret_cast<const void*>(move_pieces<T, W, true>));
+  Status status = load(move_pieces<T, W, true>);
   if (!status.ok()) return status;
-  return load(reinterpret_cast<const void*>(move_pieces<T, W, false>));
+  return load(move_pieces<T, W, false>);
 }
 
 template <bool kPacks>

@@ -53,8 +53,8 @@ void again() {
   }
 }
 
-/// Many sessions without any operation, one directly after the other: nothing of one may be taken for
-/// a message of the next.
+/// Many sessions without any operation, one directly after the other: nothing of one may be taken
+/// for a message of the next.
 void restart() {
   for (int i = 0; i < 100; ++i) {
     init();

@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch.h"
+
+#include "../../collectives/nccl/fusion_kernels.cu"

@@ -33,8 +33,10 @@ class Tensor {
   explicit Tensor(std::int64_t count = kCount) : count_(count) {
     check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
     check(cudaMalloc(&data_, bytes()));
+    check(cudaMallocHost(reinterpret_cast<void**>(&staged_), bytes()));
   }
   ~Tensor() {
+    static_cast<void>(cudaFreeHost(staged_));
     static_cast<void>(cudaFree(data_));
     static_cast<void>(cudaStreamDestroy(stream_));
   }
@@ -48,9 +50,10 @@ class Tensor {
   cudaStream_t stream() const { return stream_; }
   std::size_t bytes() const { return static_cast<std::size_t>(count_) * sizeof(float); }
 
-  /// Enqueues; `values` must live until the stream has come so far.
+  /// Only enqueues; from memory that is not pinned, the copy would wait for the stream.
   void set(const std::vector<float>& values) {
-    check(cudaMemcpyAsync(data_, values.data(), bytes(), cudaMemcpyHostToDevice, stream_));
+    std::copy(values.begin(), values.end(), staged_);
+    check(cudaMemcpyAsync(data_, staged_, bytes(), cudaMemcpyHostToDevice, stream_));
   }
   /// In the order of the stream.
   std::vector<float> get() const {
@@ -63,6 +66,7 @@ class Tensor {
  private:
   std::int64_t count_;
   void* data_ = nullptr;
+  float* staged_ = nullptr;
   cudaStream_t stream_ = nullptr;
 };
 

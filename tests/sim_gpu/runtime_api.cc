@@ -8,9 +8,11 @@
 #include <cuda_runtime_api.h>
 #include <unistd.h>
 
-#include <chrono>
+#include <cstdlib>
 #include <cstring>
-#include <new>
+#include <iterator>
+#include <map>
+#include <mutex>
 
 namespace {
 
@@ -24,8 +26,22 @@ cudaError_t done(cudaError_t code = cudaSuccess) {
   return code;
 }
 
-/// Ordinary memory is read before the call returns, as the real copy may and a program may rely on,
-/// and written before it returns; so is memory that the program pinned, which nobody may rely on.
+/// Memory of cudaMallocHost.
+std::mutex pinned_mutex;
+std::map<const void*, std::size_t>& pinned() {
+  static auto* const blocks = new std::map<const void*, std::size_t>;
+  return *blocks;
+}
+
+bool is_pinned(const void* memory) {
+  const std::lock_guard lock(pinned_mutex);
+  const auto next = pinned().upper_bound(memory);
+  if (next == pinned().begin()) return false;
+  const auto& [begin, bytes] = *std::prev(next);
+  return static_cast<const std::byte*>(memory) < static_cast<const std::byte*>(begin) + bytes;
+}
+
+/// With ordinary memory it waits for all that is in the stream, as the real one may.
 cudaError_t copy(void* to, const void* from, std::size_t bytes, cudaStream_t handle) {
   if (bytes == 0) return cudaSuccess;
   const bool to_device = sim_gpu::is_device_memory(to, bytes);
@@ -33,7 +49,7 @@ cudaError_t copy(void* to, const void* from, std::size_t bytes, cudaStream_t han
   const auto stream = Stream::of(handle);
   if (!to_device && !from_device) return done(cudaErrorInvalidValue);
   stream->push([=] { std::memcpy(to, from, bytes); });
-  if (!to_device || !from_device) stream->wait();
+  if ((!to_device && !is_pinned(to)) || (!from_device && !is_pinned(from))) stream->wait();
   return cudaSuccess;
 }
 
@@ -152,6 +168,20 @@ cudaError_t cudaMallocAsync(void** memory, std::size_t bytes, cudaStream_t strea
 }
 cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream) {
   Stream::of(stream)->push([=] { sim_gpu::close(memory); });
+  return cudaSuccess;
+}
+
+cudaError_t cudaMallocHost(void** memory, std::size_t bytes) {
+  *memory = std::malloc(bytes);
+  const std::lock_guard lock(pinned_mutex);
+  pinned()[*memory] = bytes;
+  return cudaSuccess;
+}
+cudaError_t cudaFreeHost(void* memory) {
+  Stream::wait_for_all();
+  const std::lock_guard lock(pinned_mutex);
+  pinned().erase(memory);
+  std::free(memory);
   return cudaSuccess;
 }
 

@@ -126,7 +126,8 @@ class Stopwatch {
 };
 
 nlohmann::ordered_json run(const Options& options, const std::string& model) {
-  const std::shared_ptr<DevicePort> device = nccl::make_cuda_device();
+  const std::shared_ptr<DevicePort> device =
+      nccl::make_cuda_device(std::make_shared<nccl::ChosenDevice>(0));
   const Gradients gradients(models().at(model), *device);
   auto made = nccl::Stream::create();
   throw_if_error(made.status());
@@ -180,7 +181,7 @@ int main(int argc, char** argv) {
   app.add_option("-m,--agg_iters", options.repeats)->check(CLI::Range(1, 100'000));
   app.add_option("--json", options.json, "file for the result");
   CLI11_PARSE(app, argc, argv);
-  if (!nccl::has_device()) {
+  if (nccl::device_count() == 0) {
     fmt::print("skipped: there is no GPU here\n");
     return 77;
   }

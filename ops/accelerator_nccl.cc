@@ -13,7 +13,8 @@ namespace ringleader {
 Status add_accelerator(World& world, const Config& config, const Group& everybody,
                        const Gather& gather) {
   const std::string kYes = "yes";
-  const auto all = gather(everybody, nccl::has_device() ? kYes : "no");
+  const int count = nccl::device_count();
+  const auto all = gather(everybody, count > 0 ? kYes : "no");
   if (!all.ok()) return all.status();
   const auto have = std::count(all->begin(), all->end(), kYes);
   if (have == 0) return Status();
@@ -27,8 +28,9 @@ Status add_accelerator(World& world, const Config& config, const Group& everybod
   }
   nccl::NcclOptions options;
   options.gather = gather;
+  options.device = std::make_shared<nccl::ChosenDevice>(world.topology.local_rank % count);
   options.devices_may_be_shared = config.nccl_hosts_named;
-  world.device = nccl::make_cuda_device();
+  world.device = nccl::make_cuda_device(options.device);
   world.backends.insert(world.backends.begin(), nccl::make_nccl_backend(std::move(options)));
   return Status();
 }

@@ -55,7 +55,7 @@ Status check_devices(const Group& group, const std::vector<Introduction>& all) {
     if (fresh) continue;
     return Status(Code::invalid_argument,
                   fmt::format("ranks {} and {} use the same GPU, which NCCL does not support; call "
-                              "cudaSetDevice(local_rank) before init(), and start no more ranks "
+                              "cudaSetDevice(local_rank()) after init(), and start no more ranks "
                               "per node than it has GPUs",
                               first->second, group.ranks[i]));
   }

@@ -14,11 +14,11 @@ namespace {
 
 class CudaDevice : public DevicePort {
  public:
-  explicit CudaDevice(int device) : device_(device) {}
+  explicit CudaDevice(std::shared_ptr<ChosenDevice> device) : device_(std::move(device)) {}
 
   /// Streams belong to the device that is current when they are used by their number 0.
   Result<std::shared_ptr<DeviceEvent>> record(void* stream) override {
-    const UseDevice use(device_);
+    const UseDevice use(device_->choose());
     if (!use.status().ok()) return use.status();
     Result<std::shared_ptr<Event>> event = Event::record(static_cast<cudaStream_t>(stream));
     if (!event.ok()) return event.status();
@@ -26,7 +26,7 @@ class CudaDevice : public DevicePort {
   }
 
   Status wait(void* stream, const DeviceEvent& event) override {
-    const UseDevice use(device_);
+    const UseDevice use(device_->choose());
     if (!use.status().ok()) return use.status();
     return checked(cudaStreamWaitEvent(static_cast<cudaStream_t>(stream),
                                        static_cast<const Event&>(event).get(), 0),
@@ -34,7 +34,7 @@ class CudaDevice : public DevicePort {
   }
 
   Status copy(void* stream, void* to, const void* from, std::size_t bytes) override {
-    const UseDevice use(device_);
+    const UseDevice use(device_->choose());
     if (!use.status().ok()) return use.status();
     return checked(
         cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, static_cast<cudaStream_t>(stream)),
@@ -42,14 +42,14 @@ class CudaDevice : public DevicePort {
   }
 
   Status clear(void* stream, void* memory, std::size_t bytes) override {
-    const UseDevice use(device_);
+    const UseDevice use(device_->choose());
     if (!use.status().ok()) return use.status();
     return checked(cudaMemsetAsync(memory, 0, bytes, static_cast<cudaStream_t>(stream)),
                    "cudaMemsetAsync");
   }
 
   Result<std::shared_ptr<std::byte>> allocate(std::size_t bytes) override {
-    const UseDevice use(device_);
+    const UseDevice use(device_->choose());
     if (!use.status().ok()) return use.status();
     void* memory = nullptr;
     if (bytes > 0) RL_CUDA_RETURN_IF_ERROR(cudaMalloc(&memory, bytes));
@@ -59,7 +59,7 @@ class CudaDevice : public DevicePort {
 
   Result<std::shared_ptr<std::byte>> allocate_neutral(std::int64_t count, DType dtype,
                                                       ReduceOp op) override {
-    const UseDevice use(device_);
+    const UseDevice use(device_->get());
     if (!use.status().ok()) return use.status();
     if (stream_ == nullptr) {
       Result<Stream> stream = Stream::create();
@@ -83,16 +83,14 @@ class CudaDevice : public DevicePort {
   }
 
  private:
-  int device_;
+  std::shared_ptr<ChosenDevice> device_;
   std::shared_ptr<Stream> stream_;  ///< for neutral elements; used by whoever drives the runtime
 };
 
 }  // namespace
 
-std::shared_ptr<DevicePort> make_cuda_device() {
-  int device = 0;
-  if (cudaGetDevice(&device) != cudaSuccess) device = 0;
-  return std::make_shared<CudaDevice>(device);
+std::shared_ptr<DevicePort> make_cuda_device(std::shared_ptr<ChosenDevice> device) {
+  return std::make_shared<CudaDevice>(std::move(device));
 }
 
 }  // namespace ringleader::nccl

@@ -149,7 +149,7 @@ class Channel {
 
 class NcclBackend : public Backend {
  public:
-  NcclBackend(NcclOptions options, int device) : options_(std::move(options)), device_(device) {}
+  explicit NcclBackend(NcclOptions options) : options_(std::move(options)) {}
 
   ~NcclBackend() override {
     if (!running_.empty()) abandon();
@@ -161,7 +161,7 @@ class NcclBackend : public Backend {
   bool supports(const Batch& batch) const override { return batch.device == Device::cuda; }
 
   Status open_channel(const std::shared_ptr<const Group>& group) override {
-    const UseDevice use(device_);
+    const UseDevice use(options_.device->get());
     Result<std::shared_ptr<Channel>> channel = Channel::open(*group, options_, use.status());
     if (!channel.ok()) return channel.status();
     channels_[group->channel] = std::move(*channel);
@@ -172,7 +172,7 @@ class NcclBackend : public Backend {
     if (channels_.count(batch.group->channel) == 0) {
       if (Status status = open_channel(batch.group); !status.ok()) return status;
     }
-    const UseDevice use(device_);
+    const UseDevice use(options_.device->get());
     if (!use.status().ok()) return use.status();
     const std::shared_ptr<Channel>& channel = channels_.at(batch.group->channel);
     Running running;
@@ -186,7 +186,7 @@ class NcclBackend : public Backend {
   }
 
   std::optional<Status> poll(Ticket ticket) override {
-    const UseDevice use(device_);
+    const UseDevice use(options_.device->get());
     if (!use.status().ok()) return use.status();
     Item& item = *running_.find(ticket);
     const Result<bool> progress = item.channel->advance();
@@ -239,26 +239,15 @@ class NcclBackend : public Backend {
   }
 
   NcclOptions options_;
-  int device_;
   std::map<std::uint32_t, std::shared_ptr<Channel>> channels_;
   Window<Item> running_;  ///< by ticket
   std::uint64_t work_done_ = 0;
 };
 
-int current_device() {
-  int device = 0;
-  return cudaGetDevice(&device) == cudaSuccess ? device : 0;
-}
-
 }  // namespace
 
-bool has_device() {
-  int count = 0;
-  return cudaGetDeviceCount(&count) == cudaSuccess && count > 0;
-}
-
 std::unique_ptr<Backend> make_nccl_backend(NcclOptions options) {
-  return std::make_unique<NcclBackend>(std::move(options), current_device());
+  return std::make_unique<NcclBackend>(std::move(options));
 }
 
 }  // namespace ringleader::nccl

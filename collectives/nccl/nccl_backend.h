@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The backend "nccl": batches in the memory of NVIDIA GPUs, one GPU per rank, the one that is
-// current when init() is called. What waits for what, for a batch of a channel:
+// The backend "nccl": batches in the memory of NVIDIA GPUs, one GPU per rank
+// (chosen_device.h). What waits for what, for a batch of a channel:
 //
 //   user's stream     compute gradient -> event -+            +-> use the result
 //   channel's stream                             +-> pack -> NCCL -> unpack -> event
@@ -10,6 +10,7 @@
 // Each channel has a communicator, made when the channel is opened, and a stream of high priority.
 #pragma once
 
+#include <ringleader/collectives/nccl/chosen_device.h>
 #include <ringleader/core/gather.h>
 #include <ringleader/core/runtime/backend.h>
 #include <ringleader/core/runtime/device.h>
@@ -21,6 +22,7 @@ namespace ringleader::nccl {
 
 struct NcclOptions {
   Gather gather;
+  std::shared_ptr<ChosenDevice> device;
 
   /// For a communicator to be made; a rank that died meanwhile would be waited for for ever.
   std::chrono::seconds connect_timeout{60};
@@ -29,12 +31,8 @@ struct NcclOptions {
   bool devices_may_be_shared = false;
 };
 
-/// Whether this process has a GPU and a driver that this build can use. Does not touch the device.
-bool has_device();
-
 std::unique_ptr<Backend> make_nccl_backend(NcclOptions options);
 
-/// The device that is current in this thread.
-std::shared_ptr<DevicePort> make_cuda_device();
+std::shared_ptr<DevicePort> make_cuda_device(std::shared_ptr<ChosenDevice> device);
 
 }  // namespace ringleader::nccl

@@ -16,6 +16,7 @@
 #include <string>
 
 #include "dataset.h"
+#include "device.h"
 #include "options.h"
 #include "report.h"
 #include "stop.h"
@@ -58,14 +59,15 @@ int run(int argc, char** argv) {
   });
   require_equal("startup/equal_data", data.fingerprint());
 
+  const Device device = choose_device(options.device);
   Report report({.ranks = ringleader::size(),
-                 .device = name_of(options.device),
+                 .device = name_of(device),
                  .dataset = data.name,
                  .train_count = data.train.count(),
                  .test_count = data.test.count()},
                 options.epochs, is_first, options.progress);
   report.begin();
-  const RunResult result = train(options, data, report);
+  const RunResult result = train(options, device, data, report);
   report.end(result);
   report.write_json(options.json, result);
   return exit_code_of(options, result);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <random>
 
+#include "cuda_support.h"
 #include "onednn_network.h"
 
 namespace train_mnist {
@@ -20,6 +21,8 @@ const char* name_of(Device device) {
   switch (device) {
     case Device::cpu:
       return "cpu";
+    case Device::cuda:
+      return "cuda";
   }
   return "unknown";
 }
@@ -60,6 +63,8 @@ std::unique_ptr<Network> make_network(const NetworkOptions& options) {
   switch (options.device) {
     case Device::cpu:
       return make_onednn_network(options);
+    case Device::cuda:
+      return make_cudnn_network(options);
   }
   return nullptr;
 }

@@ -26,7 +26,7 @@ constexpr std::int64_t kImagePixels = kImageSide * kImageSide;
 constexpr std::int64_t kClasses = 10;
 
 /// Where the network is computed.
-enum class Device { cpu };
+enum class Device { cpu, cuda };
 const char* name_of(Device device);
 
 struct NetworkOptions {

@@ -2,6 +2,7 @@
 #include "options.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
 namespace train_mnist {
 namespace {
@@ -10,6 +11,7 @@ constexpr int kEpochsMax = 100000;
 constexpr int kBatchSizeMax = 65536;
 constexpr int kHiddenMax = 65536;
 constexpr double kLearningRateMax = 1000;
+const std::vector<std::string> kDevices = {"auto", "cpu", "cuda"};
 
 /// Written out because CLI::Range accepts "nan" and describes its bounds badly.
 CLI::Validator between(double low, double high) {
@@ -46,9 +48,10 @@ void add_options(CLI::App& app, Options& options) {
   app.add_option_function<std::string>(
          "--strategy", [](const std::string&) {}, "how the ranks cooperate: gradients")
       ->check(CLI::IsMember({"gradients"}).description(""));
-  app.add_option_function<std::string>(
-         "--device", [](const std::string&) {}, "where to compute: auto, cpu [auto]")
-      ->check(CLI::IsMember({"auto", "cpu"}).description(""));
+  app.add_option(
+         "--device", options.device,
+         "where to compute: cpu, cuda, or auto: cuda if each rank has a GPU of its own [auto]")
+      ->check(CLI::IsMember(kDevices).description(""));
   app.add_option("--virtual-workers", options.optimizer.virtual_workers,
                  "the same bits on any number of ranks: a power of two that it divides; the batch "
                  "size is then per virtual worker; 0: off [0]")
@@ -71,7 +74,8 @@ std::vector<NamedValue> Options::agreed() const {
           {"--train-limit", static_cast<double>(train_limit)},
           {"--strategy", static_cast<double>(optimizer.strategy)},
           {"--virtual-workers", static_cast<double>(optimizer.virtual_workers)},
-          {"--device", static_cast<double>(device)}};
+          {"--device", static_cast<double>(std::find(kDevices.begin(), kDevices.end(), device) -
+                                           kDevices.begin())}};
 }
 
 Options parse_options(int argc, char** argv) {

@@ -27,7 +27,7 @@ struct Options {
   std::int64_t train_limit = 0;           ///< images; 0: all
   bool progress = true;
   ringleader::OptimizerOptions optimizer;  ///< its strategy and virtual workers
-  Device device = Device::cpu;
+  std::string device = "auto";             ///< as asked for: auto, cpu or cuda
   int hidden = 128;
 
   /// The options that must be equal on all ranks. `hidden` is left out: that the networks differ

@@ -9,9 +9,11 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "cuda_support.h"
 #include "network.h"
 
 namespace train_mnist {
@@ -30,7 +32,7 @@ class Sgd {
   Sgd(const std::vector<Parameter>& parameters, const SgdOptions& options)
       : options_(options), parameters_(parameters) {
     for (const Parameter& parameter : parameters_) {
-      velocities_.emplace_back(static_cast<std::size_t>(parameter.value.count()), 0.0F);
+      velocities_.push_back(zeros_like(parameter.value));
     }
   }
 
@@ -46,7 +48,13 @@ class Sgd {
 
   /// velocity = momentum * velocity + gradient; value -= learning_rate * velocity
   void step() {
-    for (std::size_t i = 0; i < parameters_.size(); ++i) update(parameters_[i], velocities_[i]);
+    const auto rate = static_cast<float>(options_.learning_rate);
+    const auto momentum = static_cast<float>(options_.momentum);
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+      const bool on_host = parameters_[i].value.device() == ringleader::Device::host;
+      const auto update = on_host ? momentum_step : cuda_momentum_step;
+      update(parameters_[i], velocities_[i].get(), rate, momentum);
+    }
   }
 
  private:
@@ -56,12 +64,17 @@ class Sgd {
     return result;
   }
 
-  void update(const Parameter& parameter, std::vector<float>& velocity) const {
-    const auto rate = static_cast<float>(options_.learning_rate);
-    const auto momentum = static_cast<float>(options_.momentum);
+  static std::shared_ptr<float> zeros_like(const ringleader::TensorView& tensor) {
+    const std::int64_t count = tensor.count();
+    if (tensor.device() != ringleader::Device::host) return make_cuda_zeros(count);
+    return {new float[static_cast<std::size_t>(count)](), std::default_delete<float[]>()};
+  }
+
+  static void momentum_step(const Parameter& parameter, float* velocity, float rate,
+                            float momentum) {
     auto* value = static_cast<float*>(parameter.value.data());
     const auto* gradient = static_cast<const float*>(parameter.gradient.data());
-    for (std::size_t i = 0; i < velocity.size(); ++i) {
+    for (std::int64_t i = 0; i < parameter.value.count(); ++i) {
       velocity[i] = momentum * velocity[i] + gradient[i];
       value[i] -= rate * velocity[i];
     }
@@ -69,7 +82,7 @@ class Sgd {
 
   SgdOptions options_;
   std::vector<Parameter> parameters_;
-  std::vector<std::vector<float>> velocities_;
+  std::vector<std::shared_ptr<float>> velocities_;
 };
 
 }  // namespace train_mnist

@@ -123,8 +123,8 @@ std::vector<ringleader::DistributedSampler> make_samplers(const Options& options
 
 }  // namespace
 
-RunResult train(const Options& options, const Dataset& data, Report& report) {
-  const auto network = make_network({.device = options.device,
+RunResult train(const Options& options, Device device, const Dataset& data, Report& report) {
+  const auto network = make_network({.device = device,
                                      .hidden = options.hidden,
                                      .seed = options.seed,
                                      .one_thread = options.optimizer.virtual_workers > 0});

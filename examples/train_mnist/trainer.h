@@ -13,6 +13,6 @@ namespace train_mnist {
 
 /// Trains on all ranks until the epochs are over or the target accuracy is reached. Collective.
 /// Errors: ringleader::Error; its code is mismatch if the ranks have different networks.
-RunResult train(const Options& options, const Dataset& data, Report& report);
+RunResult train(const Options& options, Device device, const Dataset& data, Report& report);
 
 }  // namespace train_mnist

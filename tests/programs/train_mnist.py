@@ -21,8 +21,10 @@ needs_data = unittest.skipUnless(FASHION_MNIST.is_dir(), "dataset-fashion-mnist 
 needs_mpi = unittest.skipUnless(harness.MPIRUN, "built without MPI")
 
 
-def words(*options):
-    return [str(PROGRAM), "--no-progress", *map(str, options)]
+def words(*options, program=PROGRAM):
+    """On the CPU, unless the options say otherwise."""
+    device = [] if "--device" in options else ["--device", "cpu"]
+    return [str(program), "--no-progress", *device, *map(str, options)]
 
 
 def idx(magic, count, dimensions, content):
@@ -50,10 +52,10 @@ def compress(path):
     return compressed
 
 
-def train(*options, ranks=None, timeout_s):
+def train(*options, ranks=None, program=PROGRAM, timeout_s):
     """Trains on Fashion-MNIST; returns the run and its JSON, None if it wrote none."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "result.json"
-        line = words("--data", FASHION_MNIST, "--json", file, *options)
+        line = words("--data", FASHION_MNIST, "--json", file, *options, program=program)
         run = harness.run(line, timeout_s, ranks)
         return run, json.loads(file.read_text()) if run.exit_code == 0 else None

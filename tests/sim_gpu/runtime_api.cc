@@ -189,6 +189,9 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
                             cudaStream_t stream) {
   return copy(to, from, bytes, stream);
 }
+cudaError_t cudaMemset(void* memory, int value, std::size_t bytes) {
+  return cudaMemsetAsync(memory, value, bytes, nullptr);
+}
 cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, cudaStream_t stream) {
   if (!sim_gpu::is_device_memory(memory, bytes)) return done(cudaErrorInvalidValue);
   Stream::of(stream)->push([=] { std::memset(memory, value, bytes); });

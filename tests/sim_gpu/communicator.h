@@ -37,6 +37,7 @@ struct Communicator {
   int rank = 0;
   int size = 0;
   bool blocking = false;
+  int device = current_device;
 
   std::atomic<bool> busy{true};  ///< connecting, or not yet enqueued
   std::atomic<bool> stop{false};

@@ -42,8 +42,10 @@ void for_all_threads(dim3 grid, dim3 block, const Call& call) {
 template <typename... Arguments>
 cudaError_t cudaLaunchKernel(void (*kernel)(Arguments...), dim3 grid, dim3 block, void** pointers,
                              std::size_t, cudaStream_t stream) {
+  const auto target = sim_gpu::Stream::of(stream);
+  if (target->device() != sim_gpu::current_device) return cudaErrorInvalidResourceHandle;
   auto arguments = sim_gpu::read<Arguments...>(pointers, std::index_sequence_for<Arguments...>());
-  sim_gpu::Stream::of(stream)->push(
+  target->push(
       [=] { sim_gpu::for_all_threads(grid, block, [&] { std::apply(kernel, arguments); }); });
   return cudaSuccess;
 }

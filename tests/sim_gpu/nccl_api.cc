@@ -46,6 +46,7 @@ void later(Work work) {
 ncclResult_t enqueue(const Pending& group) {
   const auto communicator = group.handle->communicator;
   const auto stream = Stream::of(group.stream);
+  if (stream->device() != communicator->device) return ncclInvalidUsage;
   group.handle->used = stream;
   const Work push = [communicator, stream, calls = group.calls] {
     stream->push([communicator, calls] { run(*communicator, calls); });

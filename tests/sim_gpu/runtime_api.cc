@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The functions of CUDA's runtime that the project calls, on streams that are threads. Each process
-// has one device.
+// The functions of CUDA's runtime that the project calls, on streams that are threads.
 #include "memory.h"
 #include "stream.h"
 
 #include <cuda_runtime_api.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <iterator>
@@ -58,22 +58,25 @@ cudaError_t copy(void* to, const void* from, std::size_t bytes, cudaStream_t han
 extern "C" {
 
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
+  *count = sim_gpu::kDevices;
   return cudaSuccess;
 }
 cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
+  *device = sim_gpu::current_device;
   return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int device) {
-  return done(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
+  if (device < 0 || device >= sim_gpu::kDevices) return done(cudaErrorInvalidDevice);
+  sim_gpu::current_device = device;
+  return cudaSuccess;
 }
 
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+/// The devices of a process are its own.
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   *properties = {};
   std::strcpy(properties->name, "simulated GPU");
-  const auto process = static_cast<long>(getpid());
-  std::memcpy(properties->uuid.bytes, &process, sizeof process);
+  const std::array<int, 2> uuid = {static_cast<int>(getpid()), device};
+  std::memcpy(properties->uuid.bytes, uuid.data(), sizeof uuid);
   return cudaSuccess;
 }
 
@@ -135,7 +138,9 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  Event::of(event)->record(*Stream::of(stream));
+  const auto target = Stream::of(stream);
+  if (Event::of(event)->device() != target->device()) return done(cudaErrorInvalidResourceHandle);
+  Event::of(event)->record(*target);
   return cudaSuccess;
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {

@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <map>
 #include <random>
@@ -68,8 +70,13 @@ std::shared_ptr<Stream> Stream::start() {
 }
 
 std::shared_ptr<Stream> Stream::of(cudaStream_t handle) {
-  static const auto* const default_stream = new std::shared_ptr<Stream>(start());
-  return handle == nullptr ? *default_stream : streams().find(handle);
+  if (handle != nullptr) return streams().find(handle);
+  static std::mutex mutex;
+  static auto* const default_streams = new std::array<std::shared_ptr<Stream>, kDevices>;
+  const std::lock_guard lock(mutex);
+  auto& stream = (*default_streams)[static_cast<std::size_t>(current_device)];
+  if (stream == nullptr) stream = start();
+  return stream;
 }
 
 cudaStream_t Stream::create() { return streams().add(start()); }

@@ -17,6 +17,10 @@ namespace sim_gpu {
 
 using Work = std::function<void()>;
 
+/// Each process has so many devices. Work belongs to the device that is current in its thread.
+constexpr int kDevices = 4;
+inline thread_local int current_device = 0;
+
 /// Threading: any.
 class Stream {
  public:
@@ -31,6 +35,7 @@ class Stream {
   void push(Work work);
   void wait() const;  ///< until nothing is left to do
   bool idle() const;
+  int device() const { return device_; }
 
  private:
   static std::shared_ptr<Stream> start();
@@ -40,6 +45,7 @@ class Stream {
   mutable std::condition_variable changed_;
   std::deque<Work> work_;  ///< the first is being done
   bool closed_ = false;
+  int device_ = current_device;
 };
 
 /// How often it was recorded, and how many of those records have been reached.
@@ -53,6 +59,7 @@ class Event {
   void wait_in(Stream& stream);
   void wait();
   bool reached() const;
+  int device() const { return device_; }
 
  private:
   void wait_for(std::uint64_t record);
@@ -61,6 +68,7 @@ class Event {
   std::condition_variable changed_;
   std::uint64_t recorded_ = 0;
   std::uint64_t reached_ = 0;
+  int device_ = current_device;
   std::weak_ptr<Event> self_;
 };
 

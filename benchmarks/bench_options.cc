@@ -110,6 +110,8 @@ BenchOptions parse_options(int argc, char** argv, bool is_reporter) {
   app.add_option("--baseline", options.baseline, "what to compare with, interleaved")
       ->check(CLI::IsMember({"none", "mpi", "mpi-best", "gloo", "nccl"}))
       ->capture_default_str();
+  app.add_flag("--enqueue", options.enqueue,
+               "device memory: time the calls that enqueue, and not what the device does");
   app.add_option("--json", options.json, "file for the rows as JSON");
   try {
     app.parse(argc, argv);

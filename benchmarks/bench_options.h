@@ -24,7 +24,8 @@ struct BenchOptions {
   int warmup = 5;
   int iterations = 20;
   int check = 1;
-  int repeats = 0;  ///< runs per measured time; 0: by size
+  int repeats = 0;       ///< runs per measured time; 0: by size
+  bool enqueue = false;  ///< device memory: the calls alone, not what the device does
   Op verb = Op::allreduce;
   std::vector<Placement> placements = {Placement::outofplace, Placement::inplace, Placement::arena};
   std::string backend;

@@ -20,22 +20,25 @@ struct Raw {
   nccl::Stream stream;
   Batch batch;
   nccl::Transfer transfer;
+  bool enqueue = false;
 
   void run() const {
-    throw_if_error(
-        nccl::reduce(batch, transfer, transfer.input, transfer.output, communicator, stream.get()));
+    throw_if_error(nccl::reduce(nccl::reduction_of(batch, transfer), transfer.input,
+                                transfer.output, communicator, stream.get()));
     while (!communicator.state()) std::this_thread::yield();
+    if (enqueue) return;
     throw_if_error(nccl::checked(cudaStreamSynchronize(stream.get()), "cudaStreamSynchronize"));
   }
 };
 
 }  // namespace
 
-std::function<void()> nccl_allreduce(const Pieces& pieces, DType dtype, ReduceOp op) {
+std::function<void()> nccl_allreduce(const Pieces& pieces, DType dtype, ReduceOp op, bool enqueue) {
   auto raw = std::make_shared<Raw>();
   auto group = std::make_shared<Group>();
   for (int i = 0; i < size(); ++i) group->ranks.push_back(i);
   group->rank = rank();
+  raw->enqueue = enqueue;
   raw->batch.group = group;
   raw->batch.dtype = dtype;
   raw->batch.reduce_op = op;

@@ -11,8 +11,8 @@
 
 namespace ringleader::benchmarks {
 
-/// ncclAllReduce of device memory, and waiting for its stream. Null if this build is without NCCL,
-/// or NCCL without the type or the operation. Collective.
-std::function<void()> nccl_allreduce(const Pieces& pieces, DType dtype, ReduceOp op);
+/// ncclAllReduce of device memory, and waiting for its stream unless it is only enqueued. Null if
+/// this build is without NCCL, or NCCL without the type or the operation. Collective.
+std::function<void()> nccl_allreduce(const Pieces& pieces, DType dtype, ReduceOp op, bool enqueue);
 
 }  // namespace ringleader::benchmarks

@@ -5,7 +5,8 @@
 
 namespace ringleader::benchmarks {
 
-std::function<void()> nccl_allreduce(const Pieces& /*pieces*/, DType /*dtype*/, ReduceOp /*op*/) {
+std::function<void()> nccl_allreduce(const Pieces& /*pieces*/, DType /*dtype*/, ReduceOp /*op*/,
+                                     bool /*enqueue*/) {
   return nullptr;
 }
 

@@ -58,7 +58,7 @@ class Gradients {
       memory_.push_back(*memory);
     }
     transfer_ = nccl::transfer_of(batch_);
-    table_ = nccl::inputs_of(batch_, transfer_);
+    table_ = nccl::inputs_of(batch_, transfer_, &pinned_);
     for (auto* const side : {&wire_, &copy_}) {
       auto memory = device.allocate(static_cast<std::size_t>(transfer_.count) * sizeof(float));
       throw_if_error(memory.status());
@@ -68,11 +68,11 @@ class Gradients {
 
   std::size_t bytes() const { return static_cast<std::size_t>(batch_.count()) * sizeof(float); }
 
-  void pack(double factor, cudaStream_t stream) const {
-    throw_if_error(nccl::pack(table_, DType::f32, wire_.get(), DType::f32, {factor, 1}, stream));
+  void pack(double factor, nccl::FusionKernels& kernels) const {
+    throw_if_error(kernels.pack(table_, DType::f32, wire_.get(), DType::f32, {factor, 1}));
   }
-  void unpack(cudaStream_t stream) const {
-    throw_if_error(nccl::unpack(table_, DType::f32, wire_.get(), DType::f32, {}, stream));
+  void unpack(nccl::FusionKernels& kernels) const {
+    throw_if_error(kernels.unpack(table_, DType::f32, wire_.get(), DType::f32, {}));
   }
   void copy_each(cudaStream_t stream) const {
     for (const nccl::Piece& piece : table_.pieces) {
@@ -91,7 +91,8 @@ class Gradients {
   Batch batch_;
   std::vector<std::shared_ptr<std::byte>> memory_;
   nccl::Transfer transfer_;
-  nccl::FusionTable table_;
+  nccl::PinnedMemory pinned_;
+  nccl::FusionTable table_{&pinned_};
   std::shared_ptr<std::byte> wire_;
   std::shared_ptr<std::byte> copy_;
 };
@@ -132,11 +133,12 @@ nlohmann::ordered_json run(const Options& options, const std::string& model) {
   auto made = nccl::Stream::create();
   throw_if_error(made.status());
   const nccl::Stream stream = std::move(*made);
+  nccl::FusionKernels kernels(stream.get());
   const std::vector<std::pair<std::string, std::function<void()>>> ways = {
       {"copy", [&] { gradients.copy_all(stream.get()); }},
-      {"pack", [&] { gradients.pack(1.0, stream.get()); }},
-      {"unpack", [&] { gradients.unpack(stream.get()); }},
-      {"pack x 0.5", [&] { gradients.pack(0.5, stream.get()); }},
+      {"pack", [&] { gradients.pack(1.0, kernels); }},
+      {"unpack", [&] { gradients.unpack(kernels); }},
+      {"pack x 0.5", [&] { gradients.pack(0.5, kernels); }},
       {"per tensor", [&] { gradients.copy_each(stream.get()); }}};
   Stopwatch stopwatch;
   std::vector<std::vector<double>> times(ways.size());

@@ -12,6 +12,21 @@
 
 namespace ringleader {
 
+/// What is passed on to NCCL. 0 and empty: its own choice.
+struct NcclConfig {
+  /// Reduce inside nodes, then between, then share inside, instead of as NCCL sees the network.
+  bool hierarchical = false;
+
+  int ctas_min = 0;      ///< thread blocks that a collective uses
+  int ctas_max = 0;      ///< fewer leave more of the GPU to the program
+  int cga_size = 0;      ///< thread blocks in a cluster, from 1 to 8
+  std::string net_name;  ///< "Socket", "IB", or that of a plugin
+
+  /// Seconds for a communicator to be made; a rank that died meanwhile would be waited for for
+  /// ever.
+  double connect_timeout_s = 60.0;
+};
+
 struct Config {
   /// Largest batch of fused tensors, in bytes. A single larger tensor travels alone, uncopied.
   /// 4 MiB: on one node a fused 64 MiB buffer was two to three times slower than no fusion.
@@ -59,6 +74,8 @@ struct Config {
   /// Ranks with the same name share memory; empty: those that MPI finds on one machine. Lets
   /// network namespaces on one machine act as hosts.
   std::string host_id;
+
+  NcclConfig nccl;
 
   /// NCCL was told (NCCL_HOSTID) to take the ranks of a node for those of several, so that they may
   /// share a GPU: for tests.

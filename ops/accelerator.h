@@ -10,10 +10,13 @@
 #include <ringleader/core/status.h>
 #include <ringleader/ops/world.h>
 
+#include <vector>
+
 namespace ringleader {
 
-/// Adds the device and its backend to the world if all ranks have one. Collective over `everybody`.
+/// Adds the device and its backend to the world if all ranks have one. `nodes`: of every rank.
+/// Collective over `everybody`.
 Status add_accelerator(World& world, const Config& config, const Group& everybody,
-                       const Gather& gather);
+                       const Gather& gather, const std::vector<int>& nodes);
 
 }  // namespace ringleader

@@ -2,6 +2,7 @@
 #include <ringleader/ops/accelerator.h>
 
 #include <ringleader/collectives/nccl/nccl_backend.h>
+#include <ringleader/collectives/nccl/nvtx.h>
 #include <ringleader/core/log.h>
 
 #include <fmt/core.h>
@@ -11,7 +12,7 @@
 namespace ringleader {
 
 Status add_accelerator(World& world, const Config& config, const Group& everybody,
-                       const Gather& gather) {
+                       const Gather& gather, const std::vector<int>& nodes) {
   const std::string kYes = "yes";
   const int count = nccl::device_count();
   const auto all = gather(everybody, count > 0 ? kYes : "no");
@@ -26,8 +27,11 @@ Status add_accelerator(World& world, const Config& config, const Group& everybod
                                        have, everybody.size(), without - all->begin()));
     return Status();
   }
+  install_tracer(nccl::nvtx_tracer());
   nccl::NcclOptions options;
   options.gather = gather;
+  options.config = config.nccl;
+  options.nodes = nodes;
   options.device = std::make_shared<nccl::ChosenDevice>(world.topology.local_rank % count);
   options.devices_may_be_shared = config.nccl_hosts_named;
   world.device = nccl::make_cuda_device(options.device);

@@ -4,7 +4,7 @@
 namespace ringleader {
 
 Status add_accelerator(World& /*world*/, const Config& /*config*/, const Group& /*everybody*/,
-                       const Gather& /*gather*/) {
+                       const Gather& /*gather*/, const std::vector<int>& /*nodes*/) {
   return Status();
 }
 

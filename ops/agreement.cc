@@ -19,9 +19,16 @@ std::string common_settings(const Config& config) {
       "RINGLEADER_DETERMINISTIC={:d}\n"
       "RINGLEADER_SEGMENT_BYTES={}\n"
       "RINGLEADER_ALGORITHMS={}\n"
+      "RINGLEADER_NCCL_HIERARCHICAL={:d}\n"
+      "RINGLEADER_NCCL_CTAS_MIN={}\n"
+      "RINGLEADER_NCCL_CTAS_MAX={}\n"
+      "RINGLEADER_NCCL_CGA_SIZE={}\n"
+      "RINGLEADER_NCCL_NET={}\n"
       "NCCL_HOSTID set={:d}\n",
       config.tree_radix, config.names_max, config.fusion_bytes_max, config.backend,
-      config.deterministic, config.segment_bytes, rows, config.nccl_hosts_named);
+      config.deterministic, config.segment_bytes, rows, config.nccl.hierarchical,
+      config.nccl.ctas_min, config.nccl.ctas_max, config.nccl.cga_size, config.nccl.net_name,
+      config.nccl_hosts_named);
 }
 
 Status compare_settings(const std::vector<std::string>& all) {

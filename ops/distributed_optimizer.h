@@ -15,6 +15,7 @@
 // (optimizer_adapter.h) knows it.
 #pragma once
 
+#include <ringleader/core/trace.h>
 #include <ringleader/ops/gradient_reducer.h>
 #include <ringleader/ops/optimizer_adapter.h>
 #include <ringleader/ops/sharded_state.h>
@@ -120,11 +121,11 @@ class DistributedOptimizer {
     const StepGuard guard = begin(where);
     if (shards_ != nullptr) {
       shards_->synchronize(where);
-      adapter_.step(*optimizer_);
+      update();
       return shards_->gather(where);
     }
     collect(where);
-    adapter_.step(*optimizer_);
+    update();
     reducer_->begin_step();
   }
 
@@ -135,6 +136,7 @@ class DistributedOptimizer {
   auto step(Closure&& evaluate, SourceLocation where = SourceLocation::current()) {
     reducer("step(closure)");
     const StepGuard guard = begin(where);
+    const TraceRange range("optimizer");
     return adapter_.step(*optimizer_, [&] {
       auto loss = evaluate();
       collect(where);
@@ -160,6 +162,11 @@ class DistributedOptimizer {
   Optimizer& operator*() { return *optimizer_; }
 
  private:
+  void update() {
+    const TraceRange range("optimizer");
+    adapter_.step(*optimizer_);
+  }
+
   DistributedOptimizer(std::shared_ptr<Optimizer> optimizer, GradientMeaning meaning,
                        const OptimizerOptions& options, SourceLocation where)
       : optimizer_(std::move(optimizer)), stepping_(std::make_shared<std::atomic<bool>>(false)) {

@@ -91,6 +91,7 @@ Status read_log_level(LogLevel& out) {
 Result<Config> config_from_environment(Config config) {
   if (const auto backend = read("RINGLEADER_BACKEND")) config.backend = *backend;
   if (const auto folder = read("RINGLEADER_FLIGHT_DIR")) config.flight_dir = *folder;
+  if (const auto net = read("RINGLEADER_NCCL_NET")) config.nccl.net_name = *net;
   if (const auto host = read("RINGLEADER_HOST_ID")) config.host_id = *host;
   config.nccl_hosts_named = read("NCCL_HOSTID").has_value();
   if (const auto rows = read("RINGLEADER_ALGORITHMS")) config.algorithms = *rows;
@@ -103,6 +104,11 @@ Result<Config> config_from_environment(Config config) {
       read_integer("RINGLEADER_ARENA_BYTES", 1 << 20, std::int64_t{1} << 46, config.arena_bytes),
       read_bool("RINGLEADER_DETERMINISTIC", config.deterministic),
       read_bool("RINGLEADER_BACKGROUND_THREAD", config.background_thread),
+      read_bool("RINGLEADER_NCCL_HIERARCHICAL", config.nccl.hierarchical),
+      read_integer("RINGLEADER_NCCL_CTAS_MIN", 0, 64, config.nccl.ctas_min),
+      read_integer("RINGLEADER_NCCL_CTAS_MAX", 0, 64, config.nccl.ctas_max),
+      read_integer("RINGLEADER_NCCL_CGA_SIZE", 0, 8, config.nccl.cga_size),
+      read_seconds("RINGLEADER_NCCL_CONNECT_TIMEOUT_S", config.nccl.connect_timeout_s),
       read_seconds("RINGLEADER_BLOCKED_GRACE_S", config.blocked_grace_s),
       read_seconds("RINGLEADER_STALL_WARNING_S", config.stall_warning_s),
       read_seconds("RINGLEADER_STALL_ABORT_S", config.stall_abort_s),

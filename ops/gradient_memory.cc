@@ -73,7 +73,9 @@ void GradientMemory::place(std::size_t index, std::byte* memory) {
   Slot& slot = slots_[index];
   const DType travels = wire_type(slot.gradient.dtype(), compressed_);
   if (memory != nullptr && travels != slot.gradient.dtype()) {
-    wires_[index] = TensorView(memory, slot.gradient.shape(), travels);
+    const TensorView& gradient = slot.gradient;
+    wires_[index] = TensorView(memory, gradient.shape(), travels, gradient.device());
+    if (gradient.device() != Device::host) wires_[index] = wires_[index].on(gradient.stream());
     return;
   }
   if (memory != nullptr) {
@@ -95,18 +97,17 @@ GradientMemory::~GradientMemory() {
   }
 }
 
-void GradientMemory::compress(std::size_t index) {
-  const TensorView& gradient = slots_[index].gradient;
-  const TensorView& wire = wires_[index];
-  if (wire.data() == gradient.data()) return;
-  kernels::convert(gradient.dtype(), gradient.data(), wire.dtype(), wire.data(), wire.count());
-}
+void GradientMemory::compress(std::size_t index) { convert(slots_[index].gradient, wires_[index]); }
 
-void GradientMemory::expand(std::size_t index) {
-  const TensorView& gradient = slots_[index].gradient;
-  const TensorView& wire = wires_[index];
-  if (wire.data() == gradient.data()) return;
-  kernels::convert(wire.dtype(), wire.data(), gradient.dtype(), gradient.data(), wire.count());
+void GradientMemory::expand(std::size_t index) { convert(wires_[index], slots_[index].gradient); }
+
+void GradientMemory::convert(const TensorView& from, const TensorView& to) {
+  if (from.data() == to.data()) return;
+  if (from.device() == Device::host) {
+    kernels::convert(from.dtype(), from.data(), to.dtype(), to.data(), from.count());
+  } else {
+    throw_if_error(device_->convert(from, to));
+  }
 }
 
 }  // namespace ringleader

@@ -36,6 +36,7 @@ class GradientMemory {
 
  private:
   void place(std::size_t index, std::byte* memory);
+  void convert(const TensorView& from, const TensorView& to);
   std::shared_ptr<void> allocate(std::size_t bytes, bool on_host);
   void move_gradient(Slot& slot, void* to);
 

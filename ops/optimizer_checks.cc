@@ -38,11 +38,8 @@ void check_memory(const Slot& slot, const Slot& first, const OptimizerOptions& o
                                    "this build, or some rank, has no such device",
                                    options.name, name_of(device))));
   }
-  const char* const with = options.compression != Compression::none ? "compression"
-                           : options.virtual_workers > 0            ? "virtual_workers"
-                                                                    : nullptr;
-  if (with != nullptr) {
-    refuse(options, fmt::format("{} is for gradients in host memory", with));
+  if (options.virtual_workers > 0) {
+    refuse(options, "virtual_workers is for gradients in host memory");
   }
 }
 

@@ -5,6 +5,7 @@
 #include <ringleader/core/types.h>
 #include <ringleader/ops/broadcast.h>
 #include <ringleader/ops/collectives.h>
+#include <ringleader/ops/current_session.h>
 #include <ringleader/ops/gradient_reducer_impl.h>
 #include <ringleader/ops/optimizer_checks.h>
 
@@ -40,6 +41,19 @@ void scale(const TensorView& tensor, double factor) {
   });
 }
 
+double clip_norm_on_device(const std::vector<TensorView>& gradients, double norm_max) {
+  const std::shared_ptr<DevicePort> device = current_device();
+  const Result<double> squares = device->sum_of_squares(gradients);
+  throw_if_error(squares.status());
+  const double norm = std::sqrt(*squares);
+  if (norm > norm_max) {
+    for (const TensorView& gradient : gradients) {
+      throw_if_error(device->multiply(gradient, norm_max / norm));
+    }
+  }
+  return norm;
+}
+
 }  // namespace
 
 GradientReducer::GradientReducer(std::vector<Slot> slots, GradientMeaning meaning,
@@ -56,16 +70,17 @@ std::vector<bool> GradientReducer::used() const { return impl_->used(); }
 
 double GradientReducer::clip_norm(double norm_max, SourceLocation where) {
   impl_->synchronize(where);
-  double squares = 0;
-  const std::span slots = std::span(impl_->slots()).first(impl_->parameters());
-  if (slots[0].gradient.device() != Device::host) {
-    refuse(impl_->options(), "clipping by the global norm is for gradients in host memory");
+  std::vector<TensorView> gradients;
+  for (const Slot& slot : std::span(impl_->slots()).first(impl_->parameters())) {
+    gradients.push_back(slot.gradient);
   }
-  for (const Slot& slot : slots) squares += sum_of_squares(slot.gradient);
+  if (gradients[0].device() != Device::host) return clip_norm_on_device(gradients, norm_max);
+  double squares = 0;
+  for (const TensorView& gradient : gradients) squares += sum_of_squares(gradient);
   const double norm = std::sqrt(squares);
   // Written so that a norm that is not a number scales nothing.
   if (norm > norm_max) {
-    for (const Slot& slot : slots) scale(slot.gradient, norm_max / norm);
+    for (const TensorView& gradient : gradients) scale(gradient, norm_max / norm);
   }
   return norm;
 }

@@ -120,9 +120,9 @@ Result<World> open_world(const void* mpi_communicator, const Config& config) {
       {ring_chosen->algorithms, (*node)->nodes(), config.deterministic, allocate_staging}));
   world.backends.push_back(ring::make_ring_backend(communicators, *ring_chosen));
   world.backends.push_back(mpi::make_mpi_backend(communicators));
-  if (Status status = add_accelerator(world, config, everybody(*mpi_world), gather); !status.ok()) {
-    return status;
-  }
+  const Status accelerated =
+      add_accelerator(world, config, everybody(*mpi_world), gather, (*node)->nodes());
+  if (!accelerated.ok()) return accelerated;
   world.mark_broken = [] { MpiWorld::mark_broken(); };
   world.keep_alive = std::move(mpi_world);
   return world;

@@ -31,8 +31,22 @@ ringleader_gpu_program(device_test
 ringleader_gpu_program(device_conformance
   SOURCES collectives/mpi_conformance.cc collectives/conformance.cc collectives/shm_stress.cc
   LIBRARIES ringleader ringleader_ops ringleader_warnings fmt::fmt)
+# A rank that waits for ever is ended, and leaves without MPI_Finalize.
+ringleader_gpu_program(device_abort
+  SOURCES ops/device_abort.cc
+  LIBRARIES ringleader::ringleader ringleader_warnings)
+ringleader_gpu_test(NAME abort RANKS 2 TARGET device_abort)
+foreach(test IN ITEMS gpu.abort.2 sim_gpu.abort.2)
+  set_tests_properties(${test} PROPERTIES
+    PASS_REGULAR_EXPRESSION "ended: rank_lost.*ended: rank_lost"
+    FAIL_REGULAR_EXPRESSION "it came to an end"
+    ENVIRONMENT "${RINGLEADER_TEST_ENVIRONMENT};RINGLEADER_STALL_ABORT_S=2")
+endforeach()
 foreach(ranks RANGE 1 3)
   ringleader_gpu_test(NAME conformance RANKS ${ranks} TARGET device_conformance
                       ARGUMENTS nccl device)
   ringleader_gpu_test(NAME ops RANKS ${ranks} TARGET device_test)
 endforeach()
+ringleader_hosts_test(NAME sim_gpu.conformance.hierarchical.2x2 HOSTS 2 PER_HOST 2 TIMEOUT 180
+                      COMMAND ${CMAKE_COMMAND} -E env RINGLEADER_NCCL_HIERARCHICAL=1
+                              $<TARGET_FILE:device_conformance_sim> nccl device)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/collectives/hierarchical/hierarchical_backend.h>
 
-#include <ringleader/collectives/hierarchical/groups.h>
 #include <ringleader/collectives/kernels/pieces.h>
 #include <ringleader/collectives/kernels/reduce.h>
+#include <ringleader/core/node_groups.h>
 #include <ringleader/core/window.h>
 
 #include <deque>
@@ -29,7 +29,7 @@ struct Running {
 /// The batches of one channel. Each phase has a channel of its own, on which it is launched in the
 /// order of the batches, whenever the phase before it ends.
 struct Lane {
-  Groups groups;
+  NodeGroups groups;
   std::uint64_t batches = 0;
   std::deque<std::shared_ptr<Running>> running;
 };
@@ -56,7 +56,7 @@ class HierarchicalBackend : public Backend {
 
   Status open_channel(const std::shared_ptr<const Group>& group) override {
     Lane& lane = lanes_[group->channel];
-    lane.groups = groups_of(*group, options_.nodes);
+    lane.groups = node_groups_of(*group, options_.nodes);
     if (Status status = inside_->open_channel(lane.groups.scatter); !status.ok()) return status;
     if (Status status = inside_->open_channel(lane.groups.gather); !status.ok()) return status;
     return between_->open_channel(lane.groups.between);

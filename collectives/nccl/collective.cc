@@ -74,16 +74,15 @@ class ScaledSum {
   Status status_;
 };
 
-Status reduce_with(ncclRedOp_t op, const Batch& batch, const Transfer& transfer, const void* input,
-                   void* output, ncclComm_t communicator, cudaStream_t stream) {
-  const auto count = static_cast<std::size_t>(transfer.count);
-  const ncclDataType_t type = type_of(transfer.wire);
-  if (batch.op == Op::allreduce) {
+Status reduce_with(ncclRedOp_t op, const Reduction& reduction, const void* input, void* output,
+                   ncclComm_t communicator, cudaStream_t stream) {
+  const auto count = static_cast<std::size_t>(reduction.count);
+  const ncclDataType_t type = type_of(reduction.type);
+  if (reduction.op == Op::allreduce) {
     return checked(ncclAllReduce(input, output, count, type, op, communicator, stream),
                    "ncclAllReduce", communicator);
   }
-  const std::size_t block = count / static_cast<std::size_t>(batch.group->size());
-  return checked(ncclReduceScatter(input, output, block, type, op, communicator, stream),
+  return checked(ncclReduceScatter(input, output, count, type, op, communicator, stream),
                  "ncclReduceScatter", communicator);
 }
 
@@ -165,16 +164,27 @@ struct Mover {
 
 }  // namespace
 
-Status reduce(const Batch& batch, const Transfer& transfer, const void* input, void* output,
+Reduction reduction_of(const Batch& batch, const Transfer& transfer) {
+  const std::int64_t shares = batch.op == Op::reduce_scatter ? batch.group->size() : 1;
+  return {batch.op, transfer.count / shares, transfer.wire, batch.reduce_op, transfer.factor};
+}
+
+Status reduce(const Reduction& reduction, const void* input, void* output,
               const Communicator& communicator, cudaStream_t stream) {
-  const bool scales = transfer.factor != 1.0;
-  if (!scales) {
-    return reduce_with(op_of(batch.reduce_op), batch, transfer, input, output, communicator.get(),
+  if (reduction.factor == 1.0) {
+    return reduce_with(op_of(reduction.reduce_op), reduction, input, output, communicator.get(),
                        stream);
   }
-  const ScaledSum sum(transfer.wire, transfer.factor, communicator.get());
+  const ScaledSum sum(reduction.type, reduction.factor, communicator.get());
   if (!sum.status().ok()) return sum.status();
-  return reduce_with(sum.get(), batch, transfer, input, output, communicator.get(), stream);
+  return reduce_with(sum.get(), reduction, input, output, communicator.get(), stream);
+}
+
+Status gather(const Reduction& reduction, const void* input, void* output,
+              const Communicator& communicator, cudaStream_t stream) {
+  return checked(ncclAllGather(input, output, static_cast<std::size_t>(reduction.count),
+                               type_of(reduction.type), communicator.get(), stream),
+                 "ncclAllGather", communicator.get());
 }
 
 Status move(const Batch& batch, const Communicator& communicator, cudaStream_t stream) {

@@ -16,7 +16,7 @@ namespace ringleader::nccl {
 namespace {
 
 /// Flushing what has completed takes milliseconds; a lost member can keep it for ever.
-constexpr std::chrono::seconds kCloseTimeout{10};
+constexpr double kCloseTimeoutS = 10;
 
 constexpr int kNonBlockingVersion = NCCL_VERSION(2, 28, 0);
 
@@ -63,13 +63,23 @@ Status check_devices(const Group& group, const std::vector<Introduction>& all) {
 }
 
 /// Asks until it is no longer busy. Nothing if that takes too long.
-std::optional<Status> settled(const Communicator& communicator, std::chrono::seconds patience) {
-  const auto deadline = std::chrono::steady_clock::now() + patience;
+std::optional<Status> settled(const Communicator& communicator, double patience_s) {
+  using Seconds = std::chrono::duration<double>;
+  const auto deadline = std::chrono::steady_clock::now() + Seconds(patience_s);
   std::optional<Status> state = communicator.state();
   for (; !state && std::chrono::steady_clock::now() < deadline; state = communicator.state()) {
     std::this_thread::yield();
   }
   return state;
+}
+
+ncclConfig_t config_of(const NcclConfig& options) {
+  ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+  if (options.ctas_min > 0) config.minCTAs = options.ctas_min;
+  if (options.ctas_max > 0) config.maxCTAs = options.ctas_max;
+  if (options.cga_size > 0) config.cgaClusterSize = options.cga_size;
+  if (!options.net_name.empty()) config.netName = options.net_name.c_str();
+  return config;
 }
 
 }  // namespace
@@ -94,7 +104,7 @@ Result<Communicator> Communicator::open(const Group& group, const NcclOptions& o
     if (Status status = check_devices(group, all); !status.ok()) return status;
   }
 
-  ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+  ncclConfig_t config = config_of(options.config);
   // Before 2.28 two communicators that one thread connects at the same time disturb each other.
   int version = 0;
   Status asked = checked(ncclGetVersion(&version), "ncclGetVersion");
@@ -105,12 +115,12 @@ Result<Communicator> Communicator::open(const Group& group, const NcclOptions& o
       ncclCommInitRankConfig(&opened.communicator_, group.size(), all[0].id, group.rank, &config),
       "ncclCommInitRankConfig");
   if (!status.ok()) return status;
-  const std::optional<Status> state = settled(opened, options.connect_timeout);
+  const std::optional<Status> state = settled(opened, options.config.connect_timeout_s);
   if (!state) {
     return Status(Code::transport,
                   fmt::format("NCCL has not connected {} ranks within {} s; NCCL_DEBUG=INFO says "
                               "what it tries",
-                              group.size(), options.connect_timeout.count()));
+                              group.size(), options.config.connect_timeout_s));
   }
   if (!state->ok()) return *state;
   return opened;
@@ -128,7 +138,7 @@ std::optional<Status> Communicator::state() const {
 void Communicator::close() {
   if (communicator_ == nullptr) return;
   static_cast<void>(ncclCommFinalize(communicator_));
-  const std::optional<Status> state = settled(*this, kCloseTimeout);
+  const std::optional<Status> state = settled(*this, kCloseTimeoutS);
   if (!state || !state->ok()) return abort();
   static_cast<void>(ncclCommDestroy(std::exchange(communicator_, nullptr)));
 }

@@ -2,12 +2,15 @@
 //
 // The runtime's port to the GPU's memory and streams.
 #include <ringleader/collectives/kernels/reduce.h>
-#include <ringleader/collectives/nccl/fusion_kernels.h>
+#include <ringleader/collectives/nccl/arithmetic.h>
 #include <ringleader/collectives/nccl/handles.h>
 #include <ringleader/collectives/nccl/nccl_backend.h>
 
 #include <array>
+#include <map>
+#include <numeric>
 #include <utility>
+#include <vector>
 
 namespace ringleader::nccl {
 namespace {
@@ -46,6 +49,49 @@ class CudaDevice : public DevicePort {
     if (!use.status().ok()) return use.status();
     return checked(cudaMemsetAsync(memory, 0, bytes, static_cast<cudaStream_t>(stream)),
                    "cudaMemsetAsync");
+  }
+
+  Status convert(const TensorView& from, const TensorView& to) override {
+    const UseDevice use(device_->choose());
+    if (!use.status().ok()) return use.status();
+    return nccl::convert(from, to, static_cast<cudaStream_t>(from.stream()));
+  }
+
+  Status multiply(const TensorView& tensor, double factor) override {
+    const UseDevice use(device_->choose());
+    if (!use.status().ok()) return use.status();
+    return nccl::multiply(tensor, factor, static_cast<cudaStream_t>(tensor.stream()));
+  }
+
+  /// Partial sums of each stream are added up by its kernels, one tensor after another.
+  Result<double> sum_of_squares(const std::vector<TensorView>& tensors) override {
+    const UseDevice use(device_->choose());
+    if (!use.status().ok()) return use.status();
+    constexpr std::size_t kBytes = kPartialSums * sizeof(double);
+    std::map<cudaStream_t, StreamBuffer> partial_sums;
+    std::vector<cudaStream_t> streams;  // as they come: not by their addresses
+    for (const TensorView& tensor : tensors) {
+      const auto stream = static_cast<cudaStream_t>(tensor.stream());
+      StreamBuffer& sums = partial_sums[stream];
+      if (sums.get() == nullptr) {
+        Result<StreamBuffer> buffer = StreamBuffer::allocate(kBytes, stream);
+        if (!buffer.ok()) return buffer.status();
+        sums = std::move(*buffer);
+        streams.push_back(stream);
+        RL_CUDA_RETURN_IF_ERROR(cudaMemsetAsync(sums.get(), 0, kBytes, stream));
+      }
+      Status added = add_squares(tensor, static_cast<double*>(sums.get()), stream);
+      if (!added.ok()) return added;
+    }
+    double total = 0;
+    std::vector<double> values(kPartialSums);
+    for (const cudaStream_t stream : streams) {
+      RL_CUDA_RETURN_IF_ERROR(cudaMemcpyAsync(values.data(), partial_sums[stream].get(), kBytes,
+                                              cudaMemcpyDeviceToHost, stream));
+      RL_CUDA_RETURN_IF_ERROR(cudaStreamSynchronize(stream));
+      total = std::accumulate(values.begin(), values.end(), total);
+    }
+    return total;
   }
 
   Result<std::shared_ptr<std::byte>> allocate(std::size_t bytes) override {

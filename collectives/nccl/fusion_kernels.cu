@@ -1,49 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/collectives/nccl/fusion_kernels.h>
 
-#include <ringleader/collectives/nccl/handles.h>
+#include <ringleader/collectives/nccl/device_types.cuh>
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
-#include <algorithm>
-#include <cstring>
 #include <type_traits>
 
 namespace ringleader::nccl {
 namespace {
-
-constexpr int kThreads = 256;
-
-/// Enough blocks to fill the largest chips several times over; a block takes one tile after
-/// another.
-constexpr std::int64_t kBlocksMax = 2048;
-
-/// The device's types for 16-bit floats are not the host's.
-template <typename Visit>
-Status with_device_type(DType dtype, Visit visit) {
-  switch (dtype) {
-    case DType::u8:
-      return visit(std::uint8_t{});
-    case DType::i8:
-      return visit(std::int8_t{});
-    case DType::i16:
-      return visit(std::int16_t{});
-    case DType::i32:
-      return visit(std::int32_t{});
-    case DType::i64:
-      return visit(std::int64_t{});
-    case DType::f16:
-      return visit(__half{});
-    case DType::bf16:
-      return visit(__nv_bfloat16{});
-    case DType::f32:
-      return visit(float{});
-    case DType::f64:
-      return visit(double{});
-  }
-  return Status(Code::unsupported, "no kernel for this element type");
-}
 
 /// Numbers in which an element is scaled.
 template <typename T>
@@ -86,28 +49,36 @@ __device__ bool is_aligned(const T* memory) {
   return reinterpret_cast<std::uintptr_t>(memory) % (sizeof(T) * kCount) == 0;
 }
 
-/// to[i] = scaled(from[i]), by all threads of a block together.
-template <typename From, typename To>
-__device__ void move_tile(const From* from, To* to, std::int64_t count, Scale scale, bool scales) {
-  constexpr int kCount =
-      16 / static_cast<int>(sizeof(From) > sizeof(To) ? sizeof(From) : sizeof(To));
-  const std::int64_t thread = threadIdx.x;
-  std::int64_t vectors = 0;
-  if (is_aligned<kCount>(from) && is_aligned<kCount>(to)) {
-    vectors = count / kCount;
-    const auto* const source = reinterpret_cast<const Vector<From, kCount>*>(from);
-    auto* const target = reinterpret_cast<Vector<To, kCount>*>(to);
-    for (std::int64_t i = thread; i < vectors; i += kThreads) {
-      const Vector<From, kCount> in = source[i];
-      Vector<To, kCount> out;
-#pragma unroll
-      for (int k = 0; k < kCount; ++k) out.values[k] = scaled<To>(in.values[k], scale, scales);
-      target[i] = out;
+/// to[i] = scaled(from[i]), by all threads of a block together: as many elements at once as the
+/// alignment of both allows, up to kCount.
+template <int kCount, typename From, typename To>
+__device__ void move_vectors(const From* from, To* to, std::int64_t count, Scale scale,
+                             bool scales) {
+  if constexpr (kCount > 1) {
+    if (!is_aligned<kCount>(from) || !is_aligned<kCount>(to)) {
+      return move_vectors<kCount / 2>(from, to, count, scale, scales);
     }
+  }
+  const std::int64_t thread = threadIdx.x;
+  const std::int64_t vectors = count / kCount;
+  const auto* const source = reinterpret_cast<const Vector<From, kCount>*>(from);
+  auto* const target = reinterpret_cast<Vector<To, kCount>*>(to);
+  for (std::int64_t i = thread; i < vectors; i += kThreads) {
+    const Vector<From, kCount> in = source[i];
+    Vector<To, kCount> out;
+#pragma unroll
+    for (int k = 0; k < kCount; ++k) out.values[k] = scaled<To>(in.values[k], scale, scales);
+    target[i] = out;
   }
   for (std::int64_t i = vectors * kCount + thread; i < count; i += kThreads) {
     to[i] = scaled<To>(from[i], scale, scales);
   }
+}
+
+template <typename From, typename To>
+__device__ void move_tile(const From* from, To* to, std::int64_t count, Scale scale, bool scales) {
+  constexpr std::size_t kBytes = sizeof(From) > sizeof(To) ? sizeof(From) : sizeof(To);
+  move_vectors<static_cast<int>(16 / kBytes)>(from, to, count, scale, scales);
 }
 
 /// The last piece that begins at or before the tile.
@@ -142,42 +113,6 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-template <typename T>
-__global__ void __launch_bounds__(kThreads) fill_all(T* data, std::int64_t count, T value) {
-  const std::int64_t step = std::int64_t{gridDim.x} * kThreads;
-  for (std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x; i < count; i += step) {
-    data[i] = value;
-  }
-}
-
-/// By its own return code: the thread's last error may be somebody else's.
-template <typename... Arguments>
-Status run(void (*kernel)(Arguments...), std::int64_t blocks, cudaStream_t stream,
-           std::type_identity_t<Arguments>... arguments) {
-  void* pointers[] = {&arguments...};
-  const dim3 grid(static_cast<unsigned>(std::min(blocks, kBlocksMax)));
-  return checked(cudaLaunchKernel(kernel, grid, dim3(kThreads), pointers, 0, stream),
-                 "cudaLaunchKernel");
-}
-
-template <typename T, typename W, bool kPacks>
-Status launch(const FusionTable& table, void* wire, Scale scale, cudaStream_t stream) {
-  const std::size_t bytes = table.pieces.size() * sizeof(Piece);
-  Result<StreamBuffer> pieces = StreamBuffer::allocate(bytes, stream);
-  if (!pieces.ok()) return pieces.status();
-  RL_CUDA_RETURN_IF_ERROR(
-      cudaMemcpyAsync(pieces->get(), table.pieces.data(), bytes, cudaMemcpyHostToDevice, stream));
-  return run(move_pieces<T, W, kPacks>, table.tiles, stream,
-             static_cast<const Piece*>(pieces->get()), static_cast<int>(table.pieces.size()),
-             table.tiles, table.tile_elements, static_cast<W*>(wire), scale);
-}
-
-template <typename Kernel>
-Status load(Kernel* kernel) {
-  cudaFuncAttributes attributes;
-  return checked(cudaFuncGetAttributes(&attributes, kernel), "cudaFuncGetAttributes");
-}
-
 template <typename T, typename W>
 Status load_pair() {
   Status status = load(move_pieces<T, W, true>);
@@ -185,43 +120,42 @@ Status load_pair() {
   return load(move_pieces<T, W, false>);
 }
 
+}  // namespace
+
+template <typename T, typename W, bool kPacks>
+Status FusionKernels::launch(const FusionTable& table, void* wire, Scale scale) {
+  const std::size_t bytes = table.pieces.size() * sizeof(Piece);
+  const Result<void*> pieces = table_.at_least(bytes, stream_);
+  if (!pieces.ok()) return pieces.status();
+  RL_CUDA_RETURN_IF_ERROR(
+      cudaMemcpyAsync(*pieces, table.pieces.data(), bytes, cudaMemcpyHostToDevice, stream_));
+  return run(move_pieces<T, W, kPacks>, table.tiles, stream_, static_cast<const Piece*>(*pieces),
+             static_cast<int>(table.pieces.size()), table.tiles, table.tile_elements,
+             static_cast<W*>(wire), scale);
+}
+
 template <bool kPacks>
-Status move(const FusionTable& table, DType tensor, void* wire, DType wire_type, Scale scale,
-            cudaStream_t stream) {
+Status FusionKernels::move(const FusionTable& table, DType tensor, void* wire, DType wire_type,
+                           Scale scale) {
   if (table.pieces.empty()) return Status();
   return with_device_type(tensor, [&](auto element) {
     using T = decltype(element);
-    if (tensor == wire_type) return launch<T, T, kPacks>(table, wire, scale, stream);
+    if (tensor == wire_type) return launch<T, T, kPacks>(table, wire, scale);
     if constexpr (std::is_integral_v<T>) {
-      if (wire_type == DType::i64) {
-        return launch<T, std::int64_t, kPacks>(table, wire, scale, stream);
-      }
+      if (wire_type == DType::i64) return launch<T, std::int64_t, kPacks>(table, wire, scale);
     }
     return Status(Code::unsupported, "no kernel converts between these element types");
   });
 }
 
-}  // namespace
-
-Status pack(const FusionTable& table, DType tensor, void* wire, DType wire_type, Scale scale,
-            cudaStream_t stream) {
-  return move<true>(table, tensor, wire, wire_type, scale, stream);
+Status FusionKernels::pack(const FusionTable& table, DType tensor, void* wire, DType wire_type,
+                           Scale scale) {
+  return move<true>(table, tensor, wire, wire_type, scale);
 }
 
-Status unpack(const FusionTable& table, DType tensor, const void* wire, DType wire_type,
-              Scale scale, cudaStream_t stream) {
-  return move<false>(table, tensor, const_cast<void*>(wire), wire_type, scale, stream);
-}
-
-Status fill(void* data, std::int64_t count, DType dtype, const void* element, cudaStream_t stream) {
-  if (count == 0) return Status();
-  return with_device_type(dtype, [&](auto zero) {
-    using T = decltype(zero);
-    T value;
-    std::memcpy(&value, element, sizeof value);
-    const std::int64_t blocks = (count + kThreads - 1) / kThreads;
-    return run(fill_all<T>, blocks, stream, static_cast<T*>(data), count, value);
-  });
+Status FusionKernels::unpack(const FusionTable& table, DType tensor, const void* wire,
+                             DType wire_type, Scale scale) {
+  return move<false>(table, tensor, const_cast<void*>(wire), wire_type, scale);
 }
 
 Status load_kernels() {

@@ -6,7 +6,7 @@
 //   bytes: every element is read once and written once; a launch costs some microseconds
 #pragma once
 
-#include <ringleader/collectives/nccl/checked.h>
+#include <ringleader/collectives/nccl/handles.h>
 #include <ringleader/collectives/nccl/transfer.h>
 #include <ringleader/core/types.h>
 
@@ -23,16 +23,27 @@ struct Scale {
 /// and may wait for the device.
 Status load_kernels();
 
-/// wire[piece.wire_begin + i] = scale(piece[i]). Enqueues, does not block; the table must live
-/// until the kernel has run.
-Status pack(const FusionTable& table, DType tensor, void* wire, DType wire_type, Scale scale,
-            cudaStream_t stream);
+/// The kernels of one stream. Calls enqueue and do not block; a table must live until its kernel
+/// has run, and lies in pinned memory where nothing may wait for the stream.
+class FusionKernels {
+ public:
+  explicit FusionKernels(cudaStream_t stream) : stream_(stream) {}
 
-/// piece[i] = scale(wire[piece.wire_begin + i]).
-Status unpack(const FusionTable& table, DType tensor, const void* wire, DType wire_type,
-              Scale scale, cudaStream_t stream);
+  /// wire[piece.wire_begin + i] = scale(piece[i]).
+  Status pack(const FusionTable& table, DType tensor, void* wire, DType wire_type, Scale scale);
 
-/// Every element a copy of the one at `element`, in host memory.
-Status fill(void* data, std::int64_t count, DType dtype, const void* element, cudaStream_t stream);
+  /// piece[i] = scale(wire[piece.wire_begin + i]).
+  Status unpack(const FusionTable& table, DType tensor, const void* wire, DType wire_type,
+                Scale scale);
+
+ private:
+  template <bool kPacks>
+  Status move(const FusionTable& table, DType tensor, void* wire, DType wire_type, Scale scale);
+  template <typename T, typename W, bool kPacks>
+  Status launch(const FusionTable& table, void* wire, Scale scale);
+
+  cudaStream_t stream_;
+  StreamScratch table_;  ///< of the kernel that was enqueued last
+};
 
 }  // namespace ringleader::nccl

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/collectives/nccl/handles.h>
 
+#include <new>
+
 namespace ringleader::nccl {
 
 UseDevice::UseDevice(int device) {
@@ -38,6 +40,27 @@ Result<StreamBuffer> StreamBuffer::allocate(std::size_t bytes, cudaStream_t stre
   if (bytes == 0) return buffer;
   RL_CUDA_RETURN_IF_ERROR(cudaMallocAsync(&buffer.memory_, bytes, stream));
   return buffer;
+}
+
+Result<void*> StreamScratch::at_least(std::size_t bytes, cudaStream_t stream) {
+  if (bytes > bytes_) {
+    // The old one goes when the stream has come so far.
+    Result<StreamBuffer> larger = StreamBuffer::allocate(bytes, stream);
+    if (!larger.ok()) return larger.status();
+    buffer_ = std::move(*larger);
+    bytes_ = bytes;
+  }
+  return buffer_.get();
+}
+
+void* PinnedMemory::do_allocate(std::size_t bytes, std::size_t /*alignment*/) {
+  void* memory = nullptr;
+  if (cudaMallocHost(&memory, bytes) != cudaSuccess) throw std::bad_alloc();
+  return memory;
+}
+
+void PinnedMemory::do_deallocate(void* memory, std::size_t /*bytes*/, std::size_t /*alignment*/) {
+  static_cast<void>(cudaFreeHost(memory));
 }
 
 }  // namespace ringleader::nccl

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <memory_resource>
 #include <utility>
 
 namespace ringleader::nccl {
@@ -87,6 +88,25 @@ class StreamBuffer {
  private:
   void* memory_ = nullptr;
   cudaStream_t stream_ = nullptr;
+};
+
+/// Memory for the work of one stream that is used again and again, and grows when it has to.
+class StreamScratch {
+ public:
+  /// Valid for work that is enqueued before the next call.
+  Result<void*> at_least(std::size_t bytes, cudaStream_t stream);
+
+ private:
+  StreamBuffer buffer_;
+  std::size_t bytes_ = 0;
+};
+
+/// Host memory that the device reads while the host goes on.
+class PinnedMemory : public std::pmr::memory_resource {
+ private:
+  void* do_allocate(std::size_t bytes, std::size_t alignment) override;
+  void do_deallocate(void* memory, std::size_t bytes, std::size_t alignment) override;
+  bool do_is_equal(const memory_resource& other) const noexcept override { return this == &other; }
 };
 
 }  // namespace ringleader::nccl

@@ -11,12 +11,13 @@
 #pragma once
 
 #include <ringleader/collectives/nccl/chosen_device.h>
+#include <ringleader/core/config.h>
 #include <ringleader/core/gather.h>
 #include <ringleader/core/runtime/backend.h>
 #include <ringleader/core/runtime/device.h>
 
-#include <chrono>
 #include <memory>
+#include <vector>
 
 namespace ringleader::nccl {
 
@@ -24,8 +25,8 @@ struct NcclOptions {
   Gather gather;
   std::shared_ptr<ChosenDevice> device;
 
-  /// For a communicator to be made; a rank that died meanwhile would be waited for for ever.
-  std::chrono::seconds connect_timeout{60};
+  NcclConfig config;
+  std::vector<int> nodes;  ///< of every world rank
 
   /// NCCL was told (NCCL_HOSTID) to take ranks of a node for ranks of several: for tests.
   bool devices_may_be_shared = false;

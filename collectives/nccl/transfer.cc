@@ -34,9 +34,11 @@ std::int64_t aligned(std::int64_t count, DType wire) {
   return (count + step - 1) / step * step;
 }
 
-FusionTable empty_table(const Batch& batch, const Transfer& transfer) {
+FusionTable empty_table(const Batch& batch, const Transfer& transfer,
+                        std::pmr::memory_resource* memory) {
   const std::size_t bytes = std::max(size_of(batch.dtype), size_of(transfer.wire));
-  FusionTable table;
+  FusionTable table(memory);
+  table.pieces.reserve(std::max(batch.tensors.size(), batch.block_counts.size()));
   table.tile_elements = kTileBytes / static_cast<std::int64_t>(bytes);
   return table;
 }
@@ -85,14 +87,15 @@ void FusionTable::add(const void* memory, std::int64_t count, std::int64_t wire_
   tiles += (count + tile_elements - 1) / tile_elements;
 }
 
-FusionTable inputs_of(const Batch& batch, const Transfer& transfer) {
-  FusionTable table = empty_table(batch, transfer);
+FusionTable inputs_of(const Batch& batch, const Transfer& transfer,
+                      std::pmr::memory_resource* memory) {
+  FusionTable table = empty_table(batch, transfer, memory);
   std::int64_t wire_begin = 0;
   if (batch.op == Op::reduce_scatter) {
-    const auto* memory = static_cast<const std::byte*>(batch.tensors[0].input);
+    const auto* block = static_cast<const std::byte*>(batch.tensors[0].input);
     for (const std::int64_t count : batch.block_counts) {
-      table.add(memory, count, wire_begin);
-      memory = end_of(memory, count, batch.dtype);
+      table.add(block, count, wire_begin);
+      block = end_of(block, count, batch.dtype);
       wire_begin += block_of(batch, transfer);
     }
     return table;
@@ -104,8 +107,9 @@ FusionTable inputs_of(const Batch& batch, const Transfer& transfer) {
   return table;
 }
 
-FusionTable outputs_of(const Batch& batch, const Transfer& transfer) {
-  FusionTable table = empty_table(batch, transfer);
+FusionTable outputs_of(const Batch& batch, const Transfer& transfer,
+                       std::pmr::memory_resource* memory) {
+  FusionTable table = empty_table(batch, transfer, memory);
   if (batch.op == Op::reduce_scatter) {
     const auto rank = static_cast<std::size_t>(batch.group->rank);
     const std::int64_t begin = block_of(batch, transfer) * batch.group->rank;

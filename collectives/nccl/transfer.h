@@ -18,6 +18,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory_resource>
 #include <vector>
 
 namespace ringleader::nccl {
@@ -57,16 +58,21 @@ constexpr std::int64_t kTileBytes = 32 << 10;
 constexpr std::int64_t kPieceAlignment = 16;
 
 struct FusionTable {
-  std::vector<Piece> pieces;  ///< none is empty
+  explicit FusionTable(std::pmr::memory_resource* memory = std::pmr::get_default_resource())
+      : pieces(memory) {}
+
+  std::pmr::vector<Piece> pieces;  ///< none is empty
   std::int64_t tiles = 0;
   std::int64_t tile_elements = 0;
 
   void add(const void* memory, std::int64_t count, std::int64_t wire_begin);
 };
 
-/// For packing and for unpacking a packed transfer.
-FusionTable inputs_of(const Batch& batch, const Transfer& transfer);
-FusionTable outputs_of(const Batch& batch, const Transfer& transfer);
+/// For packing and for unpacking a packed transfer, with the pieces in `memory`.
+FusionTable inputs_of(const Batch& batch, const Transfer& transfer,
+                      std::pmr::memory_resource* memory = std::pmr::get_default_resource());
+FusionTable outputs_of(const Batch& batch, const Transfer& transfer,
+                       std::pmr::memory_resource* memory = std::pmr::get_default_resource());
 
 /// reduce_scatter: elements of the buffer for each rank.
 std::int64_t block_of(const Batch& batch, const Transfer& transfer);

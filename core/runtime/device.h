@@ -5,11 +5,13 @@
 #pragma once
 
 #include <ringleader/core/result.h>
+#include <ringleader/core/tensor.h>
 #include <ringleader/core/types.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 namespace ringleader {
 
@@ -34,6 +36,14 @@ class DevicePort {
   /// memory may block.
   virtual Status copy(void* stream, void* to, const void* from, std::size_t bytes) = 0;
   virtual Status clear(void* stream, void* memory, std::size_t bytes) = 0;
+
+  /// Between f32 and 16-bit floats; floats times a factor. In the stream of `from` or `tensor`.
+  virtual Status convert(const TensorView& from, const TensorView& to) = 0;
+  virtual Status multiply(const TensorView& tensor, double factor) = 0;
+
+  /// Of all elements, which are floats: the same for the same numbers. Blocks until the tensors'
+  /// streams have come so far.
+  virtual Result<double> sum_of_squares(const std::vector<TensorView>& tensors) = 0;
 
   /// Memory aligned for any element type. May wait for the device.
   virtual Result<std::shared_ptr<std::byte>> allocate(std::size_t bytes) = 0;

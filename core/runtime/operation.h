@@ -11,6 +11,7 @@
 #include <ringleader/core/source_location.h>
 #include <ringleader/core/status.h>
 #include <ringleader/core/tensor.h>
+#include <ringleader/core/trace.h>
 
 #include <atomic>
 #include <cstddef>
@@ -69,6 +70,7 @@ class Operation {
   std::atomic<bool> enqueued{false};
 
   std::weak_ptr<runtime::Runtime> runtime;  ///< who completes it
+  TraceRange negotiation;                   ///< from its submission to the ranks' decision
   std::uint64_t flight = 0;                 ///< its number in the flight recorder
 
   // Whom to call when it is done: guarded by the runtime. `awaited` is set after a callback was

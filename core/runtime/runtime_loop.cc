@@ -80,6 +80,7 @@ void Runtime::submit(const std::shared_ptr<Operation>& operation) {
   } else {
     flight_.submitted(*operation, nullptr, -1, ticks());
     auto& request = std::get<protocol::Request>(operation->wish);
+    operation->negotiation = TraceRange("negotiate", request.name);
     request.where = operation->where;
     status = node_.submit(token, request);
   }
@@ -138,7 +139,9 @@ void Runtime::act(protocol::Launch& launch) {
   for (const protocol::LaunchItem& item : launch.items) {
     const auto* const found = operations_.find(item.token);
     launched_.push_back(found == nullptr ? nullptr : *found);
-    if (found != nullptr) flight_.decided(**found, launched_at_);
+    if (found == nullptr) continue;
+    flight_.decided(**found, launched_at_);
+    (*found)->negotiation.end();
   }
   if (!executor_.knows(launch.channel)) {
     executor_.open_channel(launch.channel, node_.catalog().ranks_of(launch.process_set));
@@ -159,6 +162,7 @@ void Runtime::act(protocol::Completion& completion) {
   const std::shared_ptr<Operation> operation = std::move(*found);
   operations_.erase(completion.token);
   operation->status = std::move(completion.status);
+  operation->negotiation.end();
   operation->value = completion.value;
   flight_.completed(*operation, ticks());
   operation->done = true;

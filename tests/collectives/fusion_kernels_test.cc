@@ -84,7 +84,8 @@ void check_there_and_back(DType type, DType wire_type, Scale there, Scale back) 
   auto* const bytes = reinterpret_cast<std::byte*>(tensor.get());
   const FusionTable table = odd_pieces(bytes, kCount, sizeof(T));
 
-  REQUIRE(pack(table, type, wire.get(), wire_type, there, kStream).ok());
+  FusionKernels kernels(kStream);
+  REQUIRE(kernels.pack(table, type, wire.get(), wire_type, there).ok());
   const std::vector<W> packed = wire.values();
   for (const Piece& piece : table.pieces) {
     const std::int64_t first = (piece.memory - bytes) / static_cast<std::int64_t>(sizeof(T));
@@ -97,7 +98,7 @@ void check_there_and_back(DType type, DType wire_type, Scale there, Scale back) 
     CHECK(right);
   }
   REQUIRE(device().clear(kStream, tensor.get(), kCount * sizeof(T)).ok());
-  REQUIRE(unpack(table, type, wire.get(), wire_type, back, kStream).ok());
+  REQUIRE(kernels.unpack(table, type, wire.get(), wire_type, back).ok());
   const std::vector<T> after = tensor.values();
   for (const Piece& piece : table.pieces) {
     const auto first =

@@ -9,8 +9,12 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
+#include <cstring>
+#include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -31,6 +35,9 @@ void check(cudaError_t code) {
 class Tensor {
  public:
   explicit Tensor(std::int64_t count = kCount) : count_(count) {
+    int devices = 0;
+    check(cudaGetDeviceCount(&devices));
+    check(cudaSetDevice(local_rank() % devices));
     check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
     check(cudaMalloc(&data_, bytes()));
     check(cudaMallocHost(reinterpret_cast<void**>(&staged_), bytes()));
@@ -171,6 +178,72 @@ TEST_CASE("device memory on one rank and host memory on another is an error that
   const Status outcome = outcome_of([&] { allreduce("mixed", view); });
   CHECK(outcome.code() == Code::mismatch);
   CHECK(outcome.message().find("memory") != std::string::npos);
+}
+
+TEST_CASE("gradients on the device are clipped by their norm, and travel in 16 bits") {
+  for (const Compression compression : {Compression::none, Compression::fp16, Compression::bf16}) {
+    Tensor parameter;
+    Tensor gradient;
+    Tensor other;
+    OptimizerOptions options;
+    options.broadcast_parameters = false;
+    options.compression = compression;
+    DistributedOptimizer optimizer(
+        {Slot{"gradient", parameter.view(), gradient.view(), {}},
+         Slot{"other", parameter.view(), other.view(), {}}},
+        [] {}, GradientMeaning::mean, options);
+    gradient.set(std::vector<float>(kCount, 3.F));
+    other.set(std::vector<float>(kCount, 4.F));
+    optimizer.ready(0);
+    optimizer.ready(1);
+    const double norm = 5.0 * std::sqrt(static_cast<double>(kCount));
+    CHECK(std::abs(optimizer.clip_gradient_norm(norm / 2) - norm) < 1e-4 * norm);
+    optimizer.step();
+    for (const float value : gradient.get()) REQUIRE(std::abs(value - 1.5F) < 1e-5F);
+    for (const float value : other.get()) REQUIRE(std::abs(value - 2.F) < 1e-5F);
+  }
+}
+
+TEST_CASE("the same numbers give the same bits every time") {
+  Tensor tensor;
+  std::vector<float> mine;
+  for (std::int64_t i = 0; i < kCount; ++i) {
+    mine.push_back(std::sin(static_cast<float>(i * (rank() + 1))));
+  }
+  std::vector<float> first;
+  for (int i = 0; i < 5; ++i) {
+    tensor.set(mine);
+    allreduce("bits", tensor.view());
+    const std::vector<float> result = tensor.get();
+    if (i == 0) first = result;
+    CHECK(std::memcmp(first.data(), result.data(), tensor.bytes()) == 0);
+  }
+}
+
+TEST_CASE("a profiler sees what a batch does") {
+  static std::mutex mutex;
+  static std::vector<std::string> begun;
+  static std::atomic<int> open{0};
+  static constexpr Tracer kTracer = {[](const char* name) {
+                                       const std::lock_guard lock(mutex);
+                                       begun.emplace_back(name);
+                                       ++open;
+                                       return std::uint64_t{1};
+                                     },
+                                     [](std::uint64_t) { --open; }};
+  install_tracer(&kTracer);
+  Tensor first;
+  Tensor second;
+  const std::vector<float> mine = numbers(1);
+  first.set(mine);
+  second.set(mine);
+  grouped_allreduce_async("traced", {first.view(), second.view()}, ReduceOp::sum).wait();
+  barrier();  // on this thread the loop has nothing in its hands
+  install_tracer(nullptr);
+  const std::lock_guard lock(mutex);
+  for (const char* const range : {"negotiate traced", "pack", "collective allreduce", "unpack"}) {
+    CHECK(std::count(begun.begin(), begun.end(), range) == 1);
+  }
 }
 
 int main(int argc, char** argv) {

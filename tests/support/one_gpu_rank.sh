@@ -6,5 +6,5 @@
 #
 #   mpirun -np 2 one_gpu_rank.sh PROGRAM [ARGUMENTS]
 export NCCL_HOSTID="rank${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-0}}"
-export NCCL_SOCKET_IFNAME=lo NCCL_MNNVL_ENABLE=0 NCCL_NET=Socket
+export NCCL_SOCKET_IFNAME=lo NCCL_MNNVL_ENABLE=0 NCCL_NET=Socket NCCL_ALGO=Ring
 exec "$@"

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <ringleader/collectives/hierarchical/groups.h>
+#include <ringleader/core/node_groups.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <map>
 #include <utility>
 
-namespace ringleader::hierarchical {
+namespace ringleader {
 namespace {
 
 /// Channels of the runtime count up from 0; those made of them have this bit.
@@ -41,7 +41,7 @@ bool is_hierarchical(const Group& group, const std::vector<int>& nodes) {
          });
 }
 
-Groups groups_of(const Group& group, const std::vector<int>& nodes) {
+NodeGroups node_groups_of(const Group& group, const std::vector<int>& nodes) {
   const Members members = members_of(group, nodes);
   const int own = group.ranks[static_cast<std::size_t>(group.rank)];
   const std::vector<int>& node = members.at(nodes[static_cast<std::size_t>(own)]);
@@ -55,4 +55,4 @@ Groups groups_of(const Group& group, const std::vector<int>& nodes) {
           make_group(channel + 2, node, own)};
 }
 
-}  // namespace ringleader::hierarchical
+}  // namespace ringleader

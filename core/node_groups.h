@@ -9,10 +9,10 @@
 #include <optional>
 #include <vector>
 
-namespace ringleader::hierarchical {
+namespace ringleader {
 
 /// The groups that a rank belongs to. A channel each for what is launched in an order of its own.
-struct Groups {
+struct NodeGroups {
   std::shared_ptr<const Group> scatter;  ///< the ranks of its node
   std::shared_ptr<const Group> between;  ///< the ranks with its place on their nodes
   std::shared_ptr<const Group> gather;   ///< the ranks of its node
@@ -23,6 +23,6 @@ struct Groups {
 bool is_hierarchical(const Group& group, const std::vector<int>& nodes);
 
 /// Of a group that is.
-Groups groups_of(const Group& group, const std::vector<int>& nodes);
+NodeGroups node_groups_of(const Group& group, const std::vector<int>& nodes);
 
-}  // namespace ringleader::hierarchical
+}  // namespace ringleader

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Trace: ranges that a profiler shows beside the program's own. Nothing happens unless a tracer was
+// installed, as a build with CUDA does for NVTX.
+//
+//   const TraceRange range("optimizer");   // until the end of the scope
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <utility>
+
+namespace ringleader {
+
+/// Both are called by any thread; a range may end on another than it began on.
+struct Tracer {
+  std::uint64_t (*begin)(const char* name) = nullptr;  ///< its number; 0: nobody is watching
+  void (*end)(std::uint64_t range) = nullptr;
+};
+
+/// `tracer` must outlive all ranges; null: none. Threading: any.
+void install_tracer(const Tracer* tracer);
+
+class TraceRange {
+ public:
+  TraceRange() = default;
+
+  /// `object` is what it is done with: a tensor's name, or nothing.
+  explicit TraceRange(const char* what, std::string_view object = {});
+  TraceRange(TraceRange&& other) noexcept : range_(std::exchange(other.range_, 0)) {}
+  TraceRange& operator=(TraceRange&& other) noexcept {
+    std::swap(range_, other.range_);
+    return *this;
+  }
+  ~TraceRange() { end(); }
+
+  void end();
+
+ private:
+  std::uint64_t range_ = 0;
+};
+
+}  // namespace ringleader

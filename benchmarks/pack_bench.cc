@@ -6,11 +6,12 @@
 //   $ ./pack_bench --model resnet50
 //
 //   pack, unpack    one launch of our kernel
-//   pack x 0.5      the same, multiplied on the way
+//   pack x 0.5      the same, multiplied on the way; bf16: and rounded to 16 bits
 //   per tensor      one cudaMemcpyAsync for each tensor
 //   copy            one cudaMemcpyAsync of all the bytes: what the memory can do
 //
-// GB/s count every byte once read and once written. Exits with 77 without a GPU.
+// GB/s count every byte of f32 once read and once written, also where half of it is written. Exits
+// with 77 without a GPU.
 #include "gradient_lists.h"
 
 #include <ringleader/collectives/nccl/fusion_kernels.h>
@@ -58,7 +59,7 @@ class Gradients {
       memory_.push_back(*memory);
     }
     transfer_ = nccl::transfer_of(batch_);
-    table_ = nccl::inputs_of(batch_, transfer_, &pinned_);
+    table_ = nccl::inputs_of(batch_, transfer_, &pinned_).at(0);
     for (auto* const side : {&wire_, &copy_}) {
       auto memory = device.allocate(static_cast<std::size_t>(transfer_.count) * sizeof(float));
       throw_if_error(memory.status());
@@ -68,11 +69,11 @@ class Gradients {
 
   std::size_t bytes() const { return static_cast<std::size_t>(batch_.count()) * sizeof(float); }
 
-  void pack(double factor, nccl::FusionKernels& kernels) const {
-    throw_if_error(kernels.pack(table_, DType::f32, wire_.get(), DType::f32, {factor, 1}));
+  void pack(nccl::FusionKernels& kernels, DType wire = DType::f32, double factor = 1.0) const {
+    throw_if_error(kernels.pack(table_, wire_.get(), wire, {factor, 1}));
   }
   void unpack(nccl::FusionKernels& kernels) const {
-    throw_if_error(kernels.unpack(table_, DType::f32, wire_.get(), DType::f32, {}));
+    throw_if_error(kernels.unpack(table_, wire_.get(), DType::f32, {}));
   }
   void copy_each(cudaStream_t stream) const {
     for (const nccl::Piece& piece : table_.pieces) {
@@ -92,7 +93,7 @@ class Gradients {
   std::vector<std::shared_ptr<std::byte>> memory_;
   nccl::Transfer transfer_;
   nccl::PinnedMemory pinned_;
-  nccl::FusionTable table_{&pinned_};
+  nccl::FusionTable table_{DType::f32, &pinned_};
   std::shared_ptr<std::byte> wire_;
   std::shared_ptr<std::byte> copy_;
 };
@@ -136,9 +137,10 @@ nlohmann::ordered_json run(const Options& options, const std::string& model) {
   nccl::FusionKernels kernels(stream.get());
   const std::vector<std::pair<std::string, std::function<void()>>> ways = {
       {"copy", [&] { gradients.copy_all(stream.get()); }},
-      {"pack", [&] { gradients.pack(1.0, kernels); }},
+      {"pack", [&] { gradients.pack(kernels); }},
       {"unpack", [&] { gradients.unpack(kernels); }},
-      {"pack x 0.5", [&] { gradients.pack(0.5, kernels); }},
+      {"pack x 0.5", [&] { gradients.pack(kernels, DType::f32, 0.5); }},
+      {"pack x 0.5 bf16", [&] { gradients.pack(kernels, DType::bf16, 0.5); }},
       {"per tensor", [&] { gradients.copy_each(stream.get()); }}};
   Stopwatch stopwatch;
   std::vector<std::vector<double>> times(ways.size());
@@ -166,7 +168,7 @@ nlohmann::ordered_json run(const Options& options, const std::string& model) {
 
 void print(const nlohmann::ordered_json& rows) {
   for (const auto& row : rows) {
-    fmt::print("{:12} {:12} {:>12} {:>10.1f} us {:>9.1f} GB/s {:>6.2f} of copy\n",
+    fmt::print("{:12} {:16} {:>12} {:>10.1f} us {:>9.1f} GB/s {:>6.2f} of copy\n",
                row["model"].get<std::string>(), row["way"].get<std::string>(),
                row["bytes"].get<std::int64_t>(), row["time_us_p50"].get<double>(),
                row["gb_per_s"].get<double>(), row["of_copy"].get<double>());

@@ -29,6 +29,9 @@ struct BatchTensor {
   const void* input = nullptr;
   void* output = nullptr;
   std::int64_t count = 0;  ///< elements of the input on this rank
+
+  /// Of an allreduce in device memory: f32 that travels as the 16-bit floats of the batch.
+  bool widened = false;
 };
 
 class DeviceEvent;  // core/runtime/device.h

@@ -34,7 +34,7 @@ GradientMemory::GradientMemory(std::vector<Slot>& slots, DType compressed,
   std::vector<std::size_t> room;
   std::size_t total = 0;
   for (const Slot& slot : slots_) {
-    const DType travels = wire_type(slot.gradient.dtype(), compressed_);
+    const DType travels = travelling(slot.gradient);
     const bool moves = travels != slot.gradient.dtype() || slot.move_gradient;
     const auto count = static_cast<std::size_t>(slot.gradient.count());
     const std::size_t bytes = count * size_of(travels);
@@ -68,14 +68,18 @@ void GradientMemory::move_gradient(Slot& slot, void* to) {
   slot.move_gradient(to);
 }
 
+/// On a device gradients are converted as they are packed.
+DType GradientMemory::travelling(const TensorView& gradient) const {
+  if (gradient.device() != Device::host) return gradient.dtype();
+  return wire_type(gradient.dtype(), compressed_);
+}
+
 /// `memory` is null for what stays where it is.
 void GradientMemory::place(std::size_t index, std::byte* memory) {
   Slot& slot = slots_[index];
-  const DType travels = wire_type(slot.gradient.dtype(), compressed_);
+  const DType travels = travelling(slot.gradient);
   if (memory != nullptr && travels != slot.gradient.dtype()) {
-    const TensorView& gradient = slot.gradient;
-    wires_[index] = TensorView(memory, gradient.shape(), travels, gradient.device());
-    if (gradient.device() != Device::host) wires_[index] = wires_[index].on(gradient.stream());
+    wires_[index] = TensorView(memory, slot.gradient.shape(), travels);
     return;
   }
   if (memory != nullptr) {
@@ -97,17 +101,18 @@ GradientMemory::~GradientMemory() {
   }
 }
 
-void GradientMemory::compress(std::size_t index) { convert(slots_[index].gradient, wires_[index]); }
+void GradientMemory::compress(std::size_t index) {
+  const TensorView& gradient = slots_[index].gradient;
+  const TensorView& wire = wires_[index];
+  if (wire.data() == gradient.data()) return;
+  kernels::convert(gradient.dtype(), gradient.data(), wire.dtype(), wire.data(), wire.count());
+}
 
-void GradientMemory::expand(std::size_t index) { convert(wires_[index], slots_[index].gradient); }
-
-void GradientMemory::convert(const TensorView& from, const TensorView& to) {
-  if (from.data() == to.data()) return;
-  if (from.device() == Device::host) {
-    kernels::convert(from.dtype(), from.data(), to.dtype(), to.data(), from.count());
-  } else {
-    throw_if_error(device_->convert(from, to));
-  }
+void GradientMemory::expand(std::size_t index) {
+  const TensorView& gradient = slots_[index].gradient;
+  const TensorView& wire = wires_[index];
+  if (wire.data() == gradient.data()) return;
+  kernels::convert(wire.dtype(), wire.data(), gradient.dtype(), gradient.data(), wire.count());
 }
 
 }  // namespace ringleader

@@ -2,7 +2,8 @@
 //
 // GradientMemory: where the gradients of an optimizer are reduced. Those that may be moved are put
 // into one piece of memory that the ranks of a node share; with compression, the copies of 16 bits
-// that travel are there instead.
+// that travel are there instead. On a device there are no copies: what packs the gradients converts
+// them.
 #pragma once
 
 #include <ringleader/core/runtime/device.h>
@@ -30,13 +31,13 @@ class GradientMemory {
   const TensorView& wire(std::size_t index) const { return wires_[index]; }
 
   /// Rounds the gradient into what travels, and brings the result back; nothing without
-  /// compression.
+  /// compression, and on a device.
   void compress(std::size_t index);
   void expand(std::size_t index);
 
  private:
   void place(std::size_t index, std::byte* memory);
-  void convert(const TensorView& from, const TensorView& to);
+  DType travelling(const TensorView& gradient) const;
   std::shared_ptr<void> allocate(std::size_t bytes, bool on_host);
   void move_gradient(Slot& slot, void* to);
 

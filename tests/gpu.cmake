@@ -9,6 +9,8 @@ function(ringleader_gpu_test)
   set_tests_properties(gpu.${T_NAME}.${T_RANKS} PROPERTIES LABELS gpu SKIP_RETURN_CODE 77)
   ringleader_mpi_test(NAME sim_gpu.${T_NAME}.${T_RANKS} RANKS ${T_RANKS} TIMEOUT 120
                       COMMAND ${T_TARGET}_sim ${T_ARGUMENTS})
+  # Late threads are what it is about, so it may run beside others.
+  set_tests_properties(sim_gpu.${T_NAME}.${T_RANKS} PROPERTIES RUN_SERIAL OFF)
 endfunction()
 
 # ringleader_gpu_program(NAME SOURCES ... LIBRARIES ...): NAME, and NAME_sim on the simulated GPU.
@@ -50,3 +52,4 @@ endforeach()
 ringleader_hosts_test(NAME sim_gpu.conformance.hierarchical.2x2 HOSTS 2 PER_HOST 2 TIMEOUT 180
                       COMMAND ${CMAKE_COMMAND} -E env RINGLEADER_NCCL_HIERARCHICAL=1
                               $<TARGET_FILE:device_conformance_sim> nccl device)
+set_tests_properties(sim_gpu.conformance.hierarchical.2x2 PROPERTIES RUN_SERIAL OFF)

@@ -23,15 +23,6 @@ __global__ void __launch_bounds__(kThreads) fill_all(T* data, std::int64_t count
   for (std::int64_t i = stride.first; i < count; i += stride.step) data[i] = value;
 }
 
-template <typename From, typename To>
-__global__ void __launch_bounds__(kThreads)
-    convert_all(const From* from, To* to, std::int64_t count) {
-  const Stride stride = own_stride();
-  for (std::int64_t i = stride.first; i < count; i += stride.step) {
-    to[i] = static_cast<To>(static_cast<float>(from[i]));
-  }
-}
-
 template <typename T, typename Wide>
 __global__ void __launch_bounds__(kThreads) multiply_all(T* data, std::int64_t count, Wide factor) {
   const Stride stride = own_stride();
@@ -71,19 +62,10 @@ Status with_float_type(DType dtype, Visit visit) {
   }
 }
 
-template <typename From, typename To>
-Status launch_convert(const TensorView& from, const TensorView& to, cudaStream_t stream) {
-  return run(convert_all<From, To>, blocks_for(from.count()), stream,
-             static_cast<const From*>(from.data()), static_cast<To*>(to.data()), from.count());
-}
-
 template <typename T, typename Wide>
 Status load_for_floats() {
-  for (const Status& status : {load(multiply_all<T, Wide>), load(add_all_squares<T, Wide>),
-                               load(convert_all<T, float>), load(convert_all<float, T>)}) {
-    if (!status.ok()) return status;
-  }
-  return Status();
+  Status status = load(multiply_all<T, Wide>);
+  return status.ok() ? load(add_all_squares<T, Wide>) : status;
 }
 
 }  // namespace
@@ -111,21 +93,6 @@ Status fill(void* data, std::int64_t count, DType dtype, const void* element, cu
     std::memcpy(&value, element, sizeof value);
     return run(fill_all<T>, blocks_for(count), stream, static_cast<T*>(data), count, value);
   });
-}
-
-Status convert(const TensorView& from, const TensorView& to, cudaStream_t stream) {
-  if (from.count() == 0) return Status();
-  const bool widens = to.dtype() == DType::f32;
-  switch (widens ? from.dtype() : to.dtype()) {
-    case DType::f16:
-      return widens ? launch_convert<__half, float>(from, to, stream)
-                    : launch_convert<float, __half>(from, to, stream);
-    case DType::bf16:
-      return widens ? launch_convert<__nv_bfloat16, float>(from, to, stream)
-                    : launch_convert<float, __nv_bfloat16>(from, to, stream);
-    default:
-      return Status(Code::unsupported, "no kernel converts between these element types");
-  }
 }
 
 Status multiply(const TensorView& tensor, double factor, cudaStream_t stream) {

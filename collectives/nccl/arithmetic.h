@@ -18,9 +18,6 @@ Status load_arithmetic();
 /// Every element a copy of the one at `element`, in host memory.
 Status fill(void* data, std::int64_t count, DType dtype, const void* element, cudaStream_t stream);
 
-/// Between f32 and the 16-bit floats, rounded to the nearest even.
-Status convert(const TensorView& from, const TensorView& to, cudaStream_t stream);
-
 /// Floats times a factor, rounded once.
 Status multiply(const TensorView& tensor, double factor, cudaStream_t stream);
 

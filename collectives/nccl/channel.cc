@@ -114,10 +114,13 @@ Status Channel::prepare(Running& running) {
   if (!wire.ok()) return wire.status();
   running.wire = *wire;
   const TraceRange range("pack");
-  running.inputs.emplace(inputs_of(batch, transfer, pinned_));
+  running.inputs = inputs_of(batch, transfer, pinned_);
+  for (const FusionTable& table : running.inputs) {
+    Status packed = kernels_.pack(table, running.wire, transfer.wire, {transfer.before, 1});
+    if (!packed.ok()) return packed;
+  }
   running.steps = steps_of(running, running.wire, result_of(running));
-  return kernels_.pack(*running.inputs, batch.dtype, running.wire, transfer.wire,
-                       {transfer.before, 1});
+  return Status();
 }
 
 std::vector<Step> Channel::steps_of(const Running& running, const void* input, void* output) const {
@@ -168,10 +171,12 @@ Status Channel::finish(Running& running) {
   const Transfer& transfer = running.transfer;
   if (transfer.packs) {
     const TraceRange range("unpack");
-    running.outputs.emplace(outputs_of(batch, transfer, pinned_));
-    Status unpacked = kernels_.unpack(*running.outputs, batch.dtype, running.wire, transfer.wire,
-                                      {transfer.after, transfer.divisor});
-    if (!unpacked.ok()) return unpacked;
+    running.outputs = outputs_of(batch, transfer, pinned_);
+    for (const FusionTable& table : running.outputs) {
+      Status unpacked =
+          kernels_.unpack(table, running.wire, transfer.wire, {transfer.after, transfer.divisor});
+      if (!unpacked.ok()) return unpacked;
+    }
   }
   Result<std::shared_ptr<Event>> ended = Event::record(stream_.get());
   if (!ended.ok()) return ended.status();

@@ -36,11 +36,10 @@ struct Running {
   const Batch* batch = nullptr;
   Transfer transfer;
   std::vector<Step> steps;
-  std::size_t next = 0;  ///< step
-  bool begun = false;    ///< that one
-  std::optional<FusionTable>
-      inputs;  ///< of a packed one, which kernels may read until it has ended
-  std::optional<FusionTable> outputs;
+  std::size_t next = 0;             ///< step
+  bool begun = false;               ///< that one
+  std::vector<FusionTable> inputs;  ///< of a packed one; kernels read them until it has ended
+  std::vector<FusionTable> outputs;
   void* wire = nullptr;          ///< the buffer of a packed one
   std::shared_ptr<Event> ended;  ///< once all of it is in the stream
 };

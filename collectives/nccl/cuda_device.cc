@@ -51,12 +51,6 @@ class CudaDevice : public DevicePort {
                    "cudaMemsetAsync");
   }
 
-  Status convert(const TensorView& from, const TensorView& to) override {
-    const UseDevice use(device_->choose());
-    if (!use.status().ok()) return use.status();
-    return nccl::convert(from, to, static_cast<cudaStream_t>(from.stream()));
-  }
-
   Status multiply(const TensorView& tensor, double factor) override {
     const UseDevice use(device_->choose());
     if (!use.status().ok()) return use.status();

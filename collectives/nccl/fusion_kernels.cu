@@ -135,27 +135,29 @@ Status FusionKernels::launch(const FusionTable& table, void* wire, Scale scale) 
 }
 
 template <bool kPacks>
-Status FusionKernels::move(const FusionTable& table, DType tensor, void* wire, DType wire_type,
-                           Scale scale) {
+Status FusionKernels::move(const FusionTable& table, void* wire, DType wire_type, Scale scale) {
   if (table.pieces.empty()) return Status();
-  return with_device_type(tensor, [&](auto element) {
+  return with_device_type(table.type, [&](auto element) {
     using T = decltype(element);
-    if (tensor == wire_type) return launch<T, T, kPacks>(table, wire, scale);
+    if (table.type == wire_type) return launch<T, T, kPacks>(table, wire, scale);
     if constexpr (std::is_integral_v<T>) {
       if (wire_type == DType::i64) return launch<T, std::int64_t, kPacks>(table, wire, scale);
+    }
+    if constexpr (std::is_same_v<T, float>) {
+      if (wire_type == DType::f16) return launch<T, __half, kPacks>(table, wire, scale);
+      if (wire_type == DType::bf16) return launch<T, __nv_bfloat16, kPacks>(table, wire, scale);
     }
     return Status(Code::unsupported, "no kernel converts between these element types");
   });
 }
 
-Status FusionKernels::pack(const FusionTable& table, DType tensor, void* wire, DType wire_type,
-                           Scale scale) {
-  return move<true>(table, tensor, wire, wire_type, scale);
+Status FusionKernels::pack(const FusionTable& table, void* wire, DType wire_type, Scale scale) {
+  return move<true>(table, wire, wire_type, scale);
 }
 
-Status FusionKernels::unpack(const FusionTable& table, DType tensor, const void* wire,
-                             DType wire_type, Scale scale) {
-  return move<false>(table, tensor, const_cast<void*>(wire), wire_type, scale);
+Status FusionKernels::unpack(const FusionTable& table, const void* wire, DType wire_type,
+                             Scale scale) {
+  return move<false>(table, const_cast<void*>(wire), wire_type, scale);
 }
 
 Status load_kernels() {
@@ -165,6 +167,10 @@ Status load_kernels() {
       const Status loaded = load_pair<T, T>();
       if constexpr (std::is_integral_v<T>) {
         if (loaded.ok()) return load_pair<T, std::int64_t>();
+      }
+      if constexpr (std::is_same_v<T, float>) {
+        const Status narrow = loaded.ok() ? load_pair<T, __half>() : loaded;
+        return narrow.ok() ? load_pair<T, __nv_bfloat16>() : narrow;
       }
       return loaded;
     });

@@ -29,16 +29,16 @@ class FusionKernels {
  public:
   explicit FusionKernels(cudaStream_t stream) : stream_(stream) {}
 
-  /// wire[piece.wire_begin + i] = scale(piece[i]).
-  Status pack(const FusionTable& table, DType tensor, void* wire, DType wire_type, Scale scale);
+  /// wire[piece.wire_begin + i] = scale(piece[i]). Types: the same; integers as i64; f32 as f16 or
+  /// bf16.
+  Status pack(const FusionTable& table, void* wire, DType wire_type, Scale scale);
 
   /// piece[i] = scale(wire[piece.wire_begin + i]).
-  Status unpack(const FusionTable& table, DType tensor, const void* wire, DType wire_type,
-                Scale scale);
+  Status unpack(const FusionTable& table, const void* wire, DType wire_type, Scale scale);
 
  private:
   template <bool kPacks>
-  Status move(const FusionTable& table, DType tensor, void* wire, DType wire_type, Scale scale);
+  Status move(const FusionTable& table, void* wire, DType wire_type, Scale scale);
   template <typename T, typename W, bool kPacks>
   Status launch(const FusionTable& table, void* wire, Scale scale);
 

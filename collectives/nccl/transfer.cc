@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <utility>
 
 namespace ringleader::nccl {
 namespace {
@@ -11,11 +12,13 @@ const std::byte* end_of(const void* memory, std::int64_t count, DType dtype) {
   return static_cast<const std::byte*>(memory) + count * static_cast<std::int64_t>(size_of(dtype));
 }
 
-/// One behind the other, as inputs and as outputs.
+/// One behind the other, as inputs and as outputs, in the type that travels.
 bool contiguous(const Batch& batch) {
+  if (batch.tensors[0].widened) return false;
   for (std::size_t i = 1; i < batch.tensors.size(); ++i) {
     const BatchTensor& before = batch.tensors[i - 1];
     const BatchTensor& tensor = batch.tensors[i];
+    if (tensor.widened) return false;
     if (tensor.input != end_of(before.input, before.count, batch.dtype)) return false;
     if (tensor.output != end_of(before.output, before.count, batch.dtype)) return false;
   }
@@ -34,13 +37,38 @@ std::int64_t aligned(std::int64_t count, DType wire) {
   return (count + step - 1) / step * step;
 }
 
-FusionTable empty_table(const Batch& batch, const Transfer& transfer,
-                        std::pmr::memory_resource* memory) {
-  const std::size_t bytes = std::max(size_of(batch.dtype), size_of(transfer.wire));
-  FusionTable table(memory);
-  table.pieces.reserve(std::max(batch.tensors.size(), batch.block_counts.size()));
-  table.tile_elements = kTileBytes / static_cast<std::int64_t>(bytes);
-  return table;
+/// Tables of pieces, by type.
+class Tables {
+ public:
+  Tables(const Batch& batch, const Transfer& transfer, std::pmr::memory_resource* memory)
+      : pieces_max_(std::max(batch.tensors.size(), batch.block_counts.size())),
+        wire_(transfer.wire),
+        memory_(memory) {}
+
+  void add(DType type, const void* data, std::int64_t count, std::int64_t wire_begin) {
+    if (count == 0) return;
+    const auto of_type = [type](const FusionTable& table) { return table.type == type; };
+    auto table = std::find_if(tables_.begin(), tables_.end(), of_type);
+    if (table == tables_.end()) {
+      table = tables_.emplace(tables_.end(), type, memory_);
+      table->tile_elements =
+          kTileBytes / static_cast<std::int64_t>(std::max(size_of(type), size_of(wire_)));
+      table->pieces.reserve(pieces_max_);
+    }
+    table->add(data, count, wire_begin);
+  }
+
+  std::vector<FusionTable> take() { return std::move(tables_); }
+
+ private:
+  std::size_t pieces_max_;
+  DType wire_;
+  std::pmr::memory_resource* memory_;
+  std::vector<FusionTable> tables_;
+};
+
+DType type_of(const Batch& batch, const BatchTensor& tensor) {
+  return tensor.widened ? DType::f32 : batch.dtype;
 }
 
 }  // namespace
@@ -87,41 +115,41 @@ void FusionTable::add(const void* memory, std::int64_t count, std::int64_t wire_
   tiles += (count + tile_elements - 1) / tile_elements;
 }
 
-FusionTable inputs_of(const Batch& batch, const Transfer& transfer,
-                      std::pmr::memory_resource* memory) {
-  FusionTable table = empty_table(batch, transfer, memory);
+std::vector<FusionTable> inputs_of(const Batch& batch, const Transfer& transfer,
+                                   std::pmr::memory_resource* memory) {
+  Tables tables(batch, transfer, memory);
   std::int64_t wire_begin = 0;
   if (batch.op == Op::reduce_scatter) {
     const auto* block = static_cast<const std::byte*>(batch.tensors[0].input);
     for (const std::int64_t count : batch.block_counts) {
-      table.add(block, count, wire_begin);
+      tables.add(batch.dtype, block, count, wire_begin);
       block = end_of(block, count, batch.dtype);
       wire_begin += block_of(batch, transfer);
     }
-    return table;
+    return tables.take();
   }
   for (const BatchTensor& tensor : batch.tensors) {
-    table.add(tensor.input, tensor.count, wire_begin);
+    tables.add(type_of(batch, tensor), tensor.input, tensor.count, wire_begin);
     wire_begin += tensor.count;
   }
-  return table;
+  return tables.take();
 }
 
-FusionTable outputs_of(const Batch& batch, const Transfer& transfer,
-                       std::pmr::memory_resource* memory) {
-  FusionTable table = empty_table(batch, transfer, memory);
+std::vector<FusionTable> outputs_of(const Batch& batch, const Transfer& transfer,
+                                    std::pmr::memory_resource* memory) {
+  Tables tables(batch, transfer, memory);
   if (batch.op == Op::reduce_scatter) {
     const auto rank = static_cast<std::size_t>(batch.group->rank);
     const std::int64_t begin = block_of(batch, transfer) * batch.group->rank;
-    table.add(batch.tensors[0].output, batch.block_counts[rank], begin);
-    return table;
+    tables.add(batch.dtype, batch.tensors[0].output, batch.block_counts[rank], begin);
+    return tables.take();
   }
   std::int64_t wire_begin = 0;
   for (const BatchTensor& tensor : batch.tensors) {
-    table.add(tensor.output, tensor.count, wire_begin);
+    tables.add(type_of(batch, tensor), tensor.output, tensor.count, wire_begin);
     wire_begin += tensor.count;
   }
-  return table;
+  return tables.take();
 }
 
 std::int64_t block_of(const Batch& batch, const Transfer& transfer) {

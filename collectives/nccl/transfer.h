@@ -58,8 +58,11 @@ constexpr std::int64_t kTileBytes = 32 << 10;
 constexpr std::int64_t kPieceAlignment = 16;
 
 struct FusionTable {
-  explicit FusionTable(std::pmr::memory_resource* memory = std::pmr::get_default_resource())
-      : pieces(memory) {}
+  explicit FusionTable(DType of = DType::f32,
+                       std::pmr::memory_resource* memory = std::pmr::get_default_resource())
+      : type(of), pieces(memory) {}
+
+  DType type;  ///< of the tensors
 
   std::pmr::vector<Piece> pieces;  ///< none is empty
   std::int64_t tiles = 0;
@@ -68,11 +71,14 @@ struct FusionTable {
   void add(const void* memory, std::int64_t count, std::int64_t wire_begin);
 };
 
-/// For packing and for unpacking a packed transfer, with the pieces in `memory`.
-FusionTable inputs_of(const Batch& batch, const Transfer& transfer,
-                      std::pmr::memory_resource* memory = std::pmr::get_default_resource());
-FusionTable outputs_of(const Batch& batch, const Transfer& transfer,
-                       std::pmr::memory_resource* memory = std::pmr::get_default_resource());
+/// For packing and for unpacking a packed transfer, with the pieces in `memory`: a table for each
+/// type of the tensors, none of them empty.
+std::vector<FusionTable> inputs_of(
+    const Batch& batch, const Transfer& transfer,
+    std::pmr::memory_resource* memory = std::pmr::get_default_resource());
+std::vector<FusionTable> outputs_of(
+    const Batch& batch, const Transfer& transfer,
+    std::pmr::memory_resource* memory = std::pmr::get_default_resource());
 
 /// reduce_scatter: elements of the buffer for each rank.
 std::int64_t block_of(const Batch& batch, const Transfer& transfer);

@@ -125,6 +125,7 @@ Status prepare(const protocol::Launch& launch, std::shared_ptr<const Group> grou
     if (const auto& operation = prepared.operations[i]) {
       tensor.input = operation->buffers[item.tensor].input;
       tensor.output = operation->buffers[item.tensor].output;
+      tensor.widened = operation->buffers[item.tensor].widened;
       if (!operation->input_shape.empty()) tensor.count = count_of(operation->input_shape);
       const bool same = i > 0 && prepared.operations[i - 1] == operation;  // a group's tensors
       if (!same) {

@@ -37,8 +37,7 @@ class DevicePort {
   virtual Status copy(void* stream, void* to, const void* from, std::size_t bytes) = 0;
   virtual Status clear(void* stream, void* memory, std::size_t bytes) = 0;
 
-  /// Between f32 and 16-bit floats; floats times a factor. In the stream of `from` or `tensor`.
-  virtual Status convert(const TensorView& from, const TensorView& to) = 0;
+  /// Floats times a factor, in the tensor's stream.
   virtual Status multiply(const TensorView& tensor, double factor) = 0;
 
   /// Of all elements, which are floats: the same for the same numbers. Blocks until the tensors'

@@ -32,6 +32,7 @@ class Runtime;
 struct TensorBuffers {
   const void* input = nullptr;
   void* output = nullptr;
+  bool widened = false;  ///< see BatchTensor
 };
 
 /// A parameter of a registered plan.

@@ -56,9 +56,10 @@ std::vector<T> numbers(std::int64_t count) {
 }
 
 /// Pieces at odd places of a tensor, with gaps between them, some of several tiles.
-FusionTable odd_pieces(std::byte* memory, std::int64_t count, std::size_t element_bytes) {
+FusionTable odd_pieces(std::byte* memory, std::int64_t count, DType type) {
+  const std::size_t element_bytes = size_of(type);
   std::mt19937 random(11);
-  FusionTable table;
+  FusionTable table(type);
   table.tile_elements = kTileBytes / 8;
   std::int64_t wire = 0;
   for (std::int64_t begin = 0; begin < count;) {
@@ -82,10 +83,10 @@ void check_there_and_back(DType type, DType wire_type, Scale there, Scale back) 
   const OnDevice<T> tensor(before);
   const OnDevice<W> wire(std::vector<W>(2 * kCount));
   auto* const bytes = reinterpret_cast<std::byte*>(tensor.get());
-  const FusionTable table = odd_pieces(bytes, kCount, sizeof(T));
+  const FusionTable table = odd_pieces(bytes, kCount, type);
 
   FusionKernels kernels(kStream);
-  REQUIRE(kernels.pack(table, type, wire.get(), wire_type, there).ok());
+  REQUIRE(kernels.pack(table, wire.get(), wire_type, there).ok());
   const std::vector<W> packed = wire.values();
   for (const Piece& piece : table.pieces) {
     const std::int64_t first = (piece.memory - bytes) / static_cast<std::int64_t>(sizeof(T));
@@ -98,7 +99,7 @@ void check_there_and_back(DType type, DType wire_type, Scale there, Scale back) 
     CHECK(right);
   }
   REQUIRE(device().clear(kStream, tensor.get(), kCount * sizeof(T)).ok());
-  REQUIRE(kernels.unpack(table, type, wire.get(), wire_type, back).ok());
+  REQUIRE(kernels.unpack(table, wire.get(), wire_type, back).ok());
   const std::vector<T> after = tensor.values();
   for (const Piece& piece : table.pieces) {
     const auto first =
@@ -124,6 +125,11 @@ TEST_CASE("they are scaled on the way") {
   check_there_and_back<float, float>(DType::f32, DType::f32, {2.0, 1}, {1.0, 2});
   check_there_and_back<double, double>(DType::f64, DType::f64, {4.0, 1}, {0.5, 2});
   check_there_and_back<Float16, Float16>(DType::f16, DType::f16, {2.0, 1}, {0.5, 1});
+}
+
+TEST_CASE("single precision travels in 16 bits") {
+  check_there_and_back<float, Float16>(DType::f32, DType::f16, {2.0, 1}, {0.5, 1});
+  check_there_and_back<float, BFloat16>(DType::f32, DType::bf16, {1.0, 1}, {1.0, 1});
 }
 
 TEST_CASE("integers travel in 64 bits, are divided exactly and come back") {

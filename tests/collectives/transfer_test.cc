@@ -90,7 +90,8 @@ TEST_CASE("ranks whose tensors lie differently send the same elements in the sam
       CHECK(a.divisor == b.divisor);
       // As they lie in memory without gaps.
       std::int64_t begin = 0;
-      for (const Piece& piece : inputs_of(scattered, b).pieces) {
+      const std::vector<FusionTable> tables = inputs_of(scattered, b);
+      for (const Piece& piece : tables.at(0).pieces) {
         CHECK(piece.wire_begin == begin);
         begin += piece.count;
       }
@@ -143,7 +144,7 @@ TEST_CASE("every element has one place in the buffer, and one tile moves it") {
     counts.push_back(0);
     const Batch batch = allreduce_of(counts, dtype, 1);
     const Transfer transfer = transfer_of(batch);
-    const FusionTable table = inputs_of(batch, transfer);
+    const FusionTable table = inputs_of(batch, transfer).at(0);
 
     std::vector<int> places(static_cast<std::size_t>(transfer.count));
     std::vector<std::int64_t> moved(table.pieces.size());
@@ -167,7 +168,7 @@ TEST_CASE("a tensor of 411 MB and 31 small ones fill the chip alike") {
   std::vector<std::int64_t> counts(31, 512);
   counts.push_back(std::int64_t{25088} * 4096);  // VGG-16's first dense layer
   const Batch batch = allreduce_of(counts, DType::f32, 4);
-  const FusionTable table = inputs_of(batch, transfer_of(batch));
+  const FusionTable table = inputs_of(batch, transfer_of(batch)).at(0);
   CHECK(table.tiles == 31 + counts.back() * 4 / kTileBytes);
 }
 
@@ -179,11 +180,11 @@ TEST_CASE("blocks of a reduce_scatter are padded to the longest where they diffe
   CHECK(transfer.packs);
   CHECK(block_of(batch, transfer) == 4);  // 16 bytes
   CHECK(transfer.count == 16);
-  const FusionTable inputs = inputs_of(batch, transfer);
+  const FusionTable inputs = inputs_of(batch, transfer).at(0);
   REQUIRE(inputs.pieces.size() == 4);
   CHECK(inputs.pieces[2].memory == static_cast<std::byte*>(at(6 * 4)));
   CHECK(inputs.pieces[2].wire_begin == 8);
-  const FusionTable outputs = outputs_of(batch, transfer);
+  const FusionTable outputs = outputs_of(batch, transfer).at(0);
   REQUIRE(outputs.pieces.size() == 1);
   CHECK(outputs.pieces[0].memory == static_cast<std::byte*>(at(1 << 16)));
   CHECK(outputs.pieces[0].wire_begin == 4);

@@ -201,6 +201,11 @@ TEST_CASE("gradients on the device are clipped by their norm, and travel in 16 b
     optimizer.step();
     for (const float value : gradient.get()) REQUIRE(std::abs(value - 1.5F) < 1e-5F);
     for (const float value : other.get()) REQUIRE(std::abs(value - 2.F) < 1e-5F);
+    constexpr float kNeedsTwelveBits = 4097.F;
+    gradient.set(std::vector<float>(kCount, kNeedsTwelveBits));
+    optimizer.ready(0);
+    optimizer.step();
+    CHECK((gradient.get()[0] == kNeedsTwelveBits) == (compression == Compression::none));
   }
 }
 

@@ -117,7 +117,7 @@ void Stream::run(unsigned seed) {
     if (work_.empty()) return;
     const Work work = work_.front();
     lock.unlock();
-    if (random() % 8 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random() % 500));
+    if (random() % 8 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random() % 200));
     work();
     lock.lock();
     work_.pop_front();

@@ -21,10 +21,19 @@ if(NOT CMAKE_CUDA_COMPILER OR NOT CUDAToolkit_FOUND OR NOT NCCL_INCLUDE_DIR OR N
   message(FATAL_ERROR "RINGLEADER_WITH_CUDA is ON, but CUDA 12 or newer with NCCL was not found")
 endif()
 
-# Machine code for A100 and H100 or H200 where nothing else is asked for, and what a driver can
-# compile for newer ones.
+# Where nothing else is asked for: machine code for the GPU that is here; or else for A100 and H100 or
+# H200, and what a driver can compile for newer ones.
 if(NOT CMAKE_CUDA_ARCHITECTURES)
-  set(CMAKE_CUDA_ARCHITECTURES 80-real 90)
+  execute_process(COMMAND nvidia-smi --query-gpu=compute_cap --format=csv,noheader
+                  RESULT_VARIABLE failed OUTPUT_VARIABLE capabilities ERROR_QUIET)
+  string(REGEX MATCHALL "[0-9]+[.][0-9]" capabilities "${capabilities}")
+  if(failed EQUAL 0 AND capabilities)
+    list(REMOVE_DUPLICATES capabilities)
+    string(REPLACE "." "" CMAKE_CUDA_ARCHITECTURES "${capabilities}")
+    list(TRANSFORM CMAKE_CUDA_ARCHITECTURES APPEND -real)
+  else()
+    set(CMAKE_CUDA_ARCHITECTURES 80-real 90)
+  endif()
 endif()
 enable_language(CUDA)
 # CMake before 3.25.2 does not know that CUDA has C++20.

@@ -74,7 +74,7 @@ std::string name_of(Placement placement) {
 Buffers::Buffers(Placement placement, DType dtype, std::int64_t input_count,
                  std::int64_t output_count)
     : placement_(placement), dtype_(dtype), input_count_(input_count), output_count_(output_count) {
-  const bool one = placement != Placement::outofplace;
+  const bool one = placement != Placement::outofplace && placement != Placement::device;
   memory_ = take(placement, bytes_of(one ? std::max(input_count, output_count) : input_count));
   if (!one) more_memory_ = take(placement, bytes_of(output_count));
   input_ = memory_.get();

@@ -16,7 +16,7 @@ namespace ringleader::benchmarks {
 /// arena        in place, in memory that the ranks of a node share
 /// inplace      in place, in ordinary memory
 /// outofplace   from one piece of ordinary memory to another
-/// device       in place, in a GPU's memory
+/// device       from one piece of a GPU's memory to another: on one rank in place is nothing to do
 enum class Placement : std::uint8_t { arena, inplace, outofplace, device };
 
 std::string name_of(Placement placement);

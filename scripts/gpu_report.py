@@ -78,6 +78,8 @@ def markdown(found):
                      [(row["model"], row["way"], f"{row['time_us_p50']:.1f}",
                        f"{row['gb_per_s']:.0f}", f"{row['of_copy']:.2f}")
                       for row in found["pack"]])
+    yield "One rank, out of place: NCCL copies on the device. Nothing is sent."
+    yield ""
     yield from table(["bytes", "ours, us", "raw NCCL, us", "ratio"],
                      [(row["bytes"], f"{row['time_us_p50']:.1f}",
                        f"{row['baseline_time_us_p50']:.1f}", f"{row['vs_baseline']:.2f}")

@@ -5,6 +5,7 @@
 #include <ringleader/core/node_groups.h>
 #include <ringleader/core/trace.h>
 
+#include <new>
 #include <utility>
 
 namespace ringleader::nccl {
@@ -28,30 +29,35 @@ void* result_of(const Running& running) {
 Result<std::shared_ptr<Channel>> Channel::open(const Group& group, const NcclOptions& options,
                                                const Status& device,
                                                std::pmr::memory_resource* pinned) {
-  Result<Communicator> whole = Communicator::open(group, options, device);
-  if (!whole.ok()) return whole.status();
-  if (Status status = load_kernels(); !status.ok()) return status;
-  if (Status status = load_arithmetic(); !status.ok()) return status;
-  Result<Stream> stream = Stream::create();
-  if (!stream.ok()) return stream.status();
-  std::shared_ptr<Channel> channel(new Channel(std::move(*whole), std::move(*stream), pinned));
-  if (options.config.hierarchical && is_hierarchical(group, options.nodes)) {
-    if (Status status = channel->connect_nodes(group, options); !status.ok()) return status;
-  }
+  // What may fail here alone comes first, and its outcome goes to the others.
+  Status usable = device;
+  if (usable.ok()) usable = load_kernels();
+  if (usable.ok()) usable = load_arithmetic();
+  Result<Stream> stream = usable.ok() ? Stream::create() : Result<Stream>(usable);
+  std::shared_ptr<Channel> channel(
+      new Channel(stream.ok() ? std::move(*stream) : Stream(), pinned));
+  Status connected = channel->connect(group, options, stream.status());
+  if (!connected.ok()) return connected;
   return channel;
 }
 
-Status Channel::connect_nodes(const Group& group, const NcclOptions& options) {
-  const NodeGroups groups = node_groups_of(group, options.nodes);
-  Result<Communicator> inside = Communicator::open(*groups.scatter, options, Status());
-  if (!inside.ok()) return inside.status();
-  Result<Communicator> between = Communicator::open(*groups.between, options, Status());
-  if (!between.ok()) return between.status();
-  inside_ = std::move(*inside);
-  between_ = std::move(*between);
-  node_size_ = groups.scatter->size();
-  node_rank_ = groups.scatter->rank;
-  return Status();
+/// All communicators, also after one has failed, so that no member waits for another's.
+Status Channel::connect(const Group& group, const NcclOptions& options, const Status& device) {
+  Status outcome = device;
+  const auto open = [&](const Group& members) {
+    Result<Communicator> communicator = Communicator::open(members, options, outcome);
+    if (outcome.ok()) outcome = communicator.status();
+    return communicator.ok() ? std::move(*communicator) : Communicator();
+  };
+  whole_ = open(group);
+  if (options.config.hierarchical && is_hierarchical(group, options.nodes)) {
+    const NodeGroups groups = node_groups_of(group, options.nodes);
+    inside_ = open(*groups.scatter);
+    between_ = open(*groups.between);
+    node_size_ = groups.scatter->size();
+    node_rank_ = groups.scatter->rank;
+  }
+  return outcome;
 }
 
 std::vector<Communicator*> Channel::communicators() {
@@ -63,7 +69,13 @@ Result<bool> Channel::advance() {
   bool progress = false;
   while (failed_.ok() && !waiting_.empty()) {
     Running& running = *waiting_.front();
-    if (Status status = advance(running, progress); !status.ok()) return failed(status);
+    Status status;
+    try {
+      status = advance(running, progress);
+    } catch (const std::bad_alloc&) {
+      status = Status(Code::transport, "there is no pinned memory left for the tables of a batch");
+    }
+    if (!status.ok()) return failed(status);
     if (running.ended == nullptr) break;
     waiting_.pop_front();
   }
@@ -134,7 +146,9 @@ std::vector<Step> Channel::steps_of(const Running& running, const void* input, v
 std::vector<Step> Channel::hierarchical(const Running& running, const void* input,
                                         void* output) const {
   const Reduction whole = reduction_of(*running.batch, running.transfer);
-  const std::int64_t block = whole.count / node_size_;
+  // Aligned as NCCL likes it.
+  const std::int64_t unit = kPieceAlignment / static_cast<std::int64_t>(size_of(whole.type));
+  const std::int64_t block = whole.count / node_size_ / unit * unit;
   const auto at = [&](const void* memory, std::int64_t element) {
     auto* const bytes = static_cast<std::byte*>(const_cast<void*>(memory));
     return bytes + element * static_cast<std::int64_t>(size_of(whole.type));
@@ -207,8 +221,12 @@ void Channel::close() {
   for (Communicator* const communicator : communicators()) communicator->close();
 }
 
-void Channel::abort() {
-  for (Communicator* const communicator : communicators()) communicator->abort();
+std::vector<Communicator> Channel::take_communicators() {
+  std::vector<Communicator> taken;
+  for (Communicator* const communicator : communicators()) {
+    taken.push_back(std::exchange(*communicator, Communicator()));
+  }
+  return taken;
 }
 
 }  // namespace ringleader::nccl

@@ -65,13 +65,15 @@ class Channel {
   void fail(const Status& status);
 
   void close();  ///< of an idle one; blocks for a bounded time
-  void abort();  ///< makes kernels end, with or without the others
+
+  /// To be aborted: the channel has failed, and calls them no more.
+  std::vector<Communicator> take_communicators();
 
  private:
-  Channel(Communicator whole, Stream stream, std::pmr::memory_resource* pinned)
-      : whole_(std::move(whole)), stream_(std::move(stream)), pinned_(pinned) {}
+  Channel(Stream stream, std::pmr::memory_resource* pinned)
+      : stream_(std::move(stream)), pinned_(pinned) {}
 
-  Status connect_nodes(const Group& group, const NcclOptions& options);
+  Status connect(const Group& group, const NcclOptions& options, const Status& device);
   std::vector<Communicator*> communicators();
   Status failed(const Status& status);
   Status advance(Running& running, bool& progress);

@@ -19,10 +19,17 @@ class CudaDevice : public DevicePort {
  public:
   explicit CudaDevice(std::shared_ptr<ChosenDevice> device) : device_(std::move(device)) {}
 
+  void adopt_thread() override { nccl::adopt_thread(); }
+
   /// Streams belong to the device that is current when they are used by their number 0.
   Result<std::shared_ptr<DeviceEvent>> record(void* stream) override {
     const UseDevice use(device_->choose());
     if (!use.status().ok()) return use.status();
+    cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+    RL_CUDA_RETURN_IF_ERROR(cudaStreamIsCapturing(static_cast<cudaStream_t>(stream), &capture));
+    if (capture != cudaStreamCaptureStatusNone) {
+      return Status(Code::unsupported, "operations cannot be captured in a graph");
+    }
     Result<std::shared_ptr<Event>> event = Event::record(static_cast<cudaStream_t>(stream));
     if (!event.ok()) return event.status();
     return std::shared_ptr<DeviceEvent>(std::move(*event));

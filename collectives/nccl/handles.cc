@@ -5,15 +5,25 @@
 
 namespace ringleader::nccl {
 
+namespace {
+
+thread_local bool thread_is_ours = false;
+
+}  // namespace
+
 UseDevice::UseDevice(int device) {
+  static_cast<void>(cudaThreadExchangeStreamCaptureMode(&capture_));
   status_ = checked(cudaGetDevice(&before_), "cudaGetDevice");
   if (!status_.ok() || before_ == device) return;
   status_ = checked(cudaSetDevice(device), "cudaSetDevice");
   changed_ = status_.ok();
 }
 
+void adopt_thread() { thread_is_ours = true; }
+
 UseDevice::~UseDevice() {
-  if (changed_) static_cast<void>(cudaSetDevice(before_));
+  if (changed_ && !thread_is_ours) static_cast<void>(cudaSetDevice(before_));
+  static_cast<void>(cudaThreadExchangeStreamCaptureMode(&capture_));
 }
 
 Result<std::shared_ptr<Event>> Event::record(cudaStream_t stream) {

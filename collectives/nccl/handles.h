@@ -14,8 +14,8 @@
 
 namespace ringleader::nccl {
 
-/// Makes a device current, and the one before when it ends: calls of the library run on the user's
-/// threads too.
+/// Makes a device current, and on the user's threads the one before when it ends. On the library's
+/// it stays: making the first device current again would begin to use it.
 class UseDevice {
  public:
   explicit UseDevice(int device);
@@ -28,8 +28,13 @@ class UseDevice {
  private:
   int before_ = 0;
   bool changed_ = false;
+  /// A program that captures a graph in another thread must not find that our calls broke it.
+  cudaStreamCaptureMode capture_ = cudaStreamCaptureModeRelaxed;
   Status status_;
 };
+
+/// The calling thread is the library's.
+void adopt_thread();
 
 /// A point in a stream. Threading: constant after it was recorded.
 class Event : public DeviceEvent {

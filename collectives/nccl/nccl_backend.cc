@@ -5,12 +5,75 @@
 #include <ringleader/collectives/nccl/handles.h>
 #include <ringleader/core/window.h>
 
+#include <chrono>
+#include <condition_variable>
 #include <map>
+#include <memory>
 #include <memory_resource>
+#include <mutex>
+#include <new>
+#include <thread>
 #include <utility>
+#include <vector>
 
 namespace ringleader::nccl {
 namespace {
+
+/// Memory for the tables of batches, which is used again. Taking more may wait for the device, so
+/// there is some before kernels run that wait for other ranks.
+class Tables {
+ public:
+  std::pmr::memory_resource* memory() { return &pool_; }
+
+  Status reserve() {
+    try {
+      std::vector<FusionTable> some;
+      for (std::size_t bytes = sizeof(Piece); bytes <= kBytesMax; bytes *= 2) {
+        for (int in_flight = 0; in_flight < 4; ++in_flight) {
+          some.emplace_back(DType::f32, &pool_).pieces.reserve(bytes / sizeof(Piece));
+        }
+      }
+    } catch (const std::bad_alloc&) {
+      return Status(Code::transport, "there is no pinned memory for the tables of batches");
+    }
+    return Status();
+  }
+
+ private:
+  /// Larger ones are not kept: those of more than 8192 tensors.
+  static constexpr std::size_t kBytesMax = 256 << 10;
+
+  PinnedMemory pinned_;
+  std::pmr::unsynchronized_pool_resource pool_{{0, kBytesMax}, &pinned_};
+};
+
+/// For kernels to be ended; recent versions of NCCL wait for the other ranks of the node.
+constexpr std::chrono::seconds kAbortTimeout{10};
+
+/// All at once, each in a thread: to end one, NCCL may wait for the device, where a kernel of
+/// another may be waiting for the same lost rank. What has not ended in time is left to itself;
+/// whether all has ended.
+bool abort_all(std::vector<Communicator> communicators, int device) {
+  struct Progress {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::size_t left;
+  };
+  const auto progress = std::make_shared<Progress>();
+  progress->left = communicators.size();
+  for (Communicator& communicator : communicators) {
+    std::thread([progress, device, doomed = std::move(communicator)]() mutable {
+      adopt_thread();
+      const UseDevice use(device);
+      doomed.abort();
+      const std::lock_guard lock(progress->mutex);
+      --progress->left;
+      progress->changed.notify_all();
+    }).detach();
+  }
+  std::unique_lock lock(progress->mutex);
+  return progress->changed.wait_for(lock, kAbortTimeout, [&] { return progress->left == 0; });
+}
 
 class NcclBackend : public Backend {
  public:
@@ -18,7 +81,10 @@ class NcclBackend : public Backend {
 
   ~NcclBackend() override {
     if (!running_.empty()) abandon();
+    const UseDevice use(options_.device->get());
     for (auto& [number, channel] : channels_) channel->close();
+    // Freeing what kernels may still read would wait for them.
+    if (stuck_) static_cast<void>(tables_.release());
   }
 
   std::string_view name() const override { return "nccl"; }
@@ -27,8 +93,9 @@ class NcclBackend : public Backend {
 
   Status open_channel(const std::shared_ptr<const Group>& group) override {
     const UseDevice use(options_.device->get());
+    const Status usable = use.status().ok() ? tables_->reserve() : use.status();
     Result<std::shared_ptr<Channel>> channel =
-        Channel::open(*group, options_, use.status(), &tables_);
+        Channel::open(*group, options_, usable, tables_->memory());
     if (!channel.ok()) return channel.status();
     channels_[group->channel] = std::move(*channel);
     return Status();
@@ -47,8 +114,7 @@ class NcclBackend : public Backend {
     channel->push(&running_.find(ticket)->running);
     const Result<bool> progress = channel->advance();
     if (progress.ok()) return ticket;
-    running_.erase(ticket);
-    return progress.status();
+    return end(ticket, progress.status());
   }
 
   std::optional<Status> poll(Ticket ticket) override {
@@ -77,19 +143,20 @@ class NcclBackend : public Backend {
   void close_channel(std::uint32_t channel) override {
     const auto found = channels_.find(channel);
     if (found == channels_.end()) return;
+    const UseDevice use(options_.device->get());
     found->second->close();
     channels_.erase(found);
   }
 
-  /// All at once: to end one, NCCL waits for the device, where a kernel of another may be waiting
-  /// for the same lost rank.
   void abandon() override {
-    static_cast<void>(ncclGroupStart());
+    std::vector<Communicator> communicators;
     for (auto& [number, channel] : channels_) {
       channel->fail(Status(Code::rank_lost, "the runtime has failed"));
-      channel->abort();
+      for (Communicator& communicator : channel->take_communicators()) {
+        communicators.push_back(std::move(communicator));
+      }
     }
-    static_cast<void>(ncclGroupEnd());
+    stuck_ = !abort_all(std::move(communicators), options_.device->get());
   }
 
  private:
@@ -99,16 +166,19 @@ class NcclBackend : public Backend {
   };
 
   Status end(Ticket ticket, Status outcome) {
+    // The stream may still read its tables.
+    if (!outcome.ok()) failed_.push_back(std::move(*running_.find(ticket)));
     running_.erase(ticket);
     ++work_done_;
     return outcome;
   }
 
   NcclOptions options_;
-  PinnedMemory pinned_;
-  std::pmr::unsynchronized_pool_resource tables_{&pinned_};
+  std::unique_ptr<Tables> tables_ = std::make_unique<Tables>();
   std::map<std::uint32_t, std::shared_ptr<Channel>> channels_;
   Window<Item> running_;  ///< by ticket
+  std::vector<Item> failed_;
+  bool stuck_ = false;
   std::uint64_t work_done_ = 0;
 };
 

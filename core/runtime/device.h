@@ -26,6 +26,9 @@ class DevicePort {
  public:
   virtual ~DevicePort() = default;
 
+  /// The calling thread is the library's own: nobody minds which device is current in it.
+  virtual void adopt_thread() = 0;
+
   /// Everything that has been put into the stream. Does not block.
   virtual Result<std::shared_ptr<DeviceEvent>> record(void* stream) = 0;
 

@@ -50,7 +50,11 @@ Runtime::Runtime(RuntimeOptions options, std::unique_ptr<ControlPlane> control_p
     wake_.notify_one();
   });
   options_.background_thread = options_.background_thread && options_.any_thread;
-  if (options_.background_thread) thread_ = std::thread([this] { background(); });
+  if (options_.background_thread)
+    thread_ = std::thread([this] {
+      if (options_.memory.device != nullptr) options_.memory.device->adopt_thread();
+      background();
+    });
 }
 
 Runtime::~Runtime() {

@@ -5,12 +5,16 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "network.h"
 
 namespace train_mnist {
 
 int cuda_device_count();
+
+/// 16 bytes that no other device has.
+std::string cuda_device_uuid(int device);
 
 /// The device that this thread and the ringleader use from now on.
 void use_cuda_device(int device);

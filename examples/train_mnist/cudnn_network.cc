@@ -184,6 +184,12 @@ int cuda_device_count() {
   return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
 }
 
+std::string cuda_device_uuid(int device) {
+  cudaDeviceProp properties;
+  check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
+  return {properties.uuid.bytes, sizeof properties.uuid.bytes};
+}
+
 void use_cuda_device(int device) { check(cudaSetDevice(device), "cudaSetDevice"); }
 
 std::unique_ptr<Network> make_cudnn_network(const NetworkOptions& options) {

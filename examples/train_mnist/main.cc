@@ -59,7 +59,7 @@ int run(int argc, char** argv) {
   });
   require_equal("startup/equal_data", data.fingerprint());
 
-  const Device device = choose_device(options.device);
+  const Device device = choose_device(options.device_wanted());
   Report report({.ranks = ringleader::size(),
                  .device = name_of(device),
                  .dataset = data.name,

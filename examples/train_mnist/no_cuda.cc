@@ -12,6 +12,7 @@ namespace {
 }  // namespace
 
 int cuda_device_count() { return 0; }
+std::string cuda_device_uuid(int /*device*/) { refuse(); }
 void use_cuda_device(int /*device*/) { refuse(); }
 std::unique_ptr<Network> make_cudnn_network(const NetworkOptions& /*options*/) { refuse(); }
 std::shared_ptr<float> make_cuda_zeros(std::int64_t /*count*/) { refuse(); }

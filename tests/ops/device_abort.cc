@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A rank whose GPU never comes to an operation that all ranks have decided on: the others' kernels
-// wait for it, and are ended after RINGLEADER_STALL_ABORT_S. Prints "ended: rank_lost" on each rank
-// and then leaves without a word to the others. Exits with 77 without a GPU.
+// wait for it, and are ended after RINGLEADER_STALL_ABORT_S. The argument is a number of seconds
+// that is longer. Prints "ended: rank_lost" on each rank and then leaves without a word to the
+// others. Exits with 77 without a GPU.
 #include <ringleader/ringleader.h>
 
 #include <cuda_runtime_api.h>
@@ -17,11 +18,14 @@ using namespace ringleader;
 namespace {
 
 constexpr std::int64_t kCount = 1000;
-constexpr std::chrono::seconds kDelay{8};  // longer than it takes to give up
+int delay_s = 8;
+
+void delay() { std::this_thread::sleep_for(std::chrono::seconds(delay_s)); }
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  if (argc > 1) delay_s = std::atoi(argv[1]);
   int devices = 0;
   if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
     std::printf("skipped: there is no GPU here\n");
@@ -39,7 +43,7 @@ int main() {
   allreduce("connects", tensor);
   if (rank() == 1) {
     static_cast<void>(cudaLaunchHostFunc(
-        stream, [](void*) { std::this_thread::sleep_for(kDelay); }, nullptr));
+        stream, [](void*) { delay(); }, nullptr));
   }
   try {
     allreduce("never", tensor);
@@ -48,6 +52,6 @@ int main() {
     std::printf("ended: %s\n", name_of(error.code()));
   }
   std::fflush(stdout);
-  std::this_thread::sleep_for(kDelay);  // so that mpirun does not end the others first
+  delay();  // so that mpirun does not end the others first
   std::_Exit(0);
 }

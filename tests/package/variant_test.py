@@ -21,7 +21,8 @@ def build_hello(options):
     harness.checked(["cmake", "-S", harness.SOURCE, "-B", FOLDER, "-G", "Ninja",
                      f"-DCMAKE_CXX_COMPILER={harness.COMPILER}", "-DCMAKE_BUILD_TYPE=None",
                      "-DCMAKE_CXX_FLAGS=-O0",
-                     "-DRINGLEADER_BUILD_TESTS=OFF", "-DRINGLEADER_BUILD_BENCHMARKS=OFF", *options],
+                     "-DRINGLEADER_WITH_CUDA=OFF", "-DRINGLEADER_BUILD_TESTS=OFF",
+                     "-DRINGLEADER_BUILD_BENCHMARKS=OFF", *options],
                     timeout_s=120)
     harness.checked(["cmake", "--build", FOLDER, "--target", "hello_allreduce"],
                     timeout_s=BUILD_SECONDS_MAX)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """train_mnist learns the same on a GPU as on the CPU: on the simulated GPU, or on a real one."""
 
+import os
 import shutil
 import unittest
+from unittest import mock
 
 import harness
 import train_mnist as mnist
@@ -45,6 +47,24 @@ class Simulated(OnDevice, unittest.TestCase):
 
     def test_two_ranks(self):
         self.check(2)
+
+    def test_ranks_that_share_a_gpu_are_told(self):
+        with mock.patch.dict(os.environ, SIM_GPU_SHARED="1"):
+            run, _ = mnist.train("--device", "cuda", "--epochs", 1, "--train-limit", 64, ranks=2,
+                                 program=self.program, timeout_s=60)
+            self.assertEqual(run.exit_code, 1, run.text)
+            self.assertIn("ranks 0 and 1 use the same GPU", run.text)
+            run, result = mnist.train("--device", "auto", "--epochs", 1, "--train-limit", 64,
+                                      ranks=2, program=self.program, timeout_s=60)
+        self.assertEqual(run.exit_code, 0, run.text)
+        self.assertEqual(result["device"], "cpu")
+
+    def test_virtual_workers_stay_on_the_cpu(self):
+        run, result = mnist.train("--device", "auto", "--epochs", 1, "--train-limit", 64,
+                                  "--virtual-workers", 2, ranks=2, program=self.program,
+                                  timeout_s=60)
+        self.assertEqual(run.exit_code, 0, run.text)
+        self.assertEqual(result["device"], "cpu")
 
 
 @mnist.needs_data

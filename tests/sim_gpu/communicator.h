@@ -10,8 +10,8 @@
 
 #include <atomic>
 #include <cstddef>
+#include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -28,6 +28,7 @@ struct Call {
   ncclDataType_t type;
   ncclRedOp_t op;
   int peer;
+  double factor = 1;  ///< of the inputs
 };
 
 std::size_t size_of(ncclDataType_t type);
@@ -43,11 +44,7 @@ struct Communicator {
   std::atomic<bool> stop{false};
   std::unique_ptr<Transport> transport;
 
-  /// Operators that multiply by a factor first.
-  std::mutex mutex;
-  std::vector<double> factors;
-
-  double factor_of(ncclRedOp_t op);
+  std::map<ncclRedOp_t, double> factors;  ///< of operators that multiply first
 };
 
 /// What a stream does for calls that were made as one, on the thread of the stream.

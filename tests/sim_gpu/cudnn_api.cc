@@ -5,12 +5,24 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
 
 using namespace sim_gpu;
 
 namespace {
 
-constexpr std::size_t kWorkspaceBytes = 100;  // odd, so that nobody takes it for granted
+// By what is computed; odd, so that nobody takes them for granted.
+constexpr std::size_t kForwardBytes = 100;
+constexpr std::size_t kFilterBytes = 300;
+constexpr std::size_t kDataBytes = 0;
+
+/// Of at least so many bytes, which are overwritten.
+void use_workspace(cudnnHandle_t handle, void* workspace, std::size_t bytes, std::size_t wanted) {
+  require(bytes >= wanted, "a workspace");
+  if (bytes == 0) return;
+  require(is_device_memory(workspace, bytes), "a workspace on the device");
+  (void)push(handle, [=] { std::memset(workspace, 0xff, bytes); });
+}
 
 /// Calls for every output element and every input element that it takes, with their indices in x, w
 /// and y.
@@ -108,7 +120,8 @@ cudnnStatus_t cudnnSetConvolution2dDescriptor(cudnnConvolutionDescriptor_t, int 
           "plain convolutions");
   return CUDNN_STATUS_SUCCESS;
 }
-cudnnStatus_t cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t, cudnnMathType_t) {
+cudnnStatus_t cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t, cudnnMathType_t type) {
+  require(type == CUDNN_FMA_MATH, "f32 as the processor computes it");
   return CUDNN_STATUS_SUCCESS;
 }
 cudnnStatus_t cudnnSetPooling2dDescriptor(cudnnPoolingDescriptor_t, cudnnPoolingMode_t mode,
@@ -128,19 +141,19 @@ cudnnStatus_t cudnnSetActivationDescriptor(cudnnActivationDescriptor_t, cudnnAct
 cudnnStatus_t cudnnGetConvolutionForwardWorkspaceSize(
     cudnnHandle_t, cudnnTensorDescriptor_t, cudnnFilterDescriptor_t, cudnnConvolutionDescriptor_t,
     cudnnTensorDescriptor_t, cudnnConvolutionFwdAlgo_t, std::size_t* bytes) {
-  *bytes = kWorkspaceBytes;
+  *bytes = kForwardBytes;
   return CUDNN_STATUS_SUCCESS;
 }
 cudnnStatus_t cudnnGetConvolutionBackwardFilterWorkspaceSize(
     cudnnHandle_t, cudnnTensorDescriptor_t, cudnnTensorDescriptor_t, cudnnConvolutionDescriptor_t,
     cudnnFilterDescriptor_t, cudnnConvolutionBwdFilterAlgo_t, std::size_t* bytes) {
-  *bytes = kWorkspaceBytes;
+  *bytes = kFilterBytes;
   return CUDNN_STATUS_SUCCESS;
 }
 cudnnStatus_t cudnnGetConvolutionBackwardDataWorkspaceSize(
     cudnnHandle_t, cudnnFilterDescriptor_t, cudnnTensorDescriptor_t, cudnnConvolutionDescriptor_t,
     cudnnTensorDescriptor_t, cudnnConvolutionBwdDataAlgo_t, std::size_t* bytes) {
-  *bytes = kWorkspaceBytes;
+  *bytes = kDataBytes;
   return CUDNN_STATUS_SUCCESS;
 }
 
@@ -148,10 +161,10 @@ cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void* alpha,
                                       cudnnTensorDescriptor_t x_shape, const void* x,
                                       cudnnFilterDescriptor_t w_shape, const void* w,
                                       cudnnConvolutionDescriptor_t, cudnnConvolutionFwdAlgo_t,
-                                      void*, std::size_t bytes, const void* beta,
+                                      void* workspace, std::size_t bytes, const void* beta,
                                       cudnnTensorDescriptor_t y_shape, void* y) {
   require_plain(alpha, beta);
-  require(bytes >= kWorkspaceBytes, "a workspace");
+  use_workspace(handle, workspace, bytes, kForwardBytes);
   return push(handle, [=, xs = *x_shape, ws = *w_shape, ys = *y_shape, from = read(x),
                        weights = read(w), to = write(y)] {
     std::fill(to, to + ys.count(), 0.F);
@@ -162,11 +175,11 @@ cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void* a
                                              cudnnTensorDescriptor_t x_shape, const void* x,
                                              cudnnTensorDescriptor_t y_shape, const void* dy,
                                              cudnnConvolutionDescriptor_t,
-                                             cudnnConvolutionBwdFilterAlgo_t, void*,
+                                             cudnnConvolutionBwdFilterAlgo_t, void* workspace,
                                              std::size_t bytes, const void* beta,
                                              cudnnFilterDescriptor_t w_shape, void* dw) {
   require_plain(alpha, beta);
-  require(bytes >= kWorkspaceBytes, "a workspace");
+  use_workspace(handle, workspace, bytes, kFilterBytes);
   return push(handle, [=, xs = *x_shape, ws = *w_shape, ys = *y_shape, from = read(x),
                        gradient = read(dy), to = write(dw)] {
     std::fill(to, to + ws.count(), 0.F);
@@ -177,11 +190,11 @@ cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t handle, const void* alp
                                            cudnnFilterDescriptor_t w_shape, const void* w,
                                            cudnnTensorDescriptor_t y_shape, const void* dy,
                                            cudnnConvolutionDescriptor_t,
-                                           cudnnConvolutionBwdDataAlgo_t, void*, std::size_t bytes,
-                                           const void* beta, cudnnTensorDescriptor_t x_shape,
-                                           void* dx) {
+                                           cudnnConvolutionBwdDataAlgo_t, void* workspace,
+                                           std::size_t bytes, const void* beta,
+                                           cudnnTensorDescriptor_t x_shape, void* dx) {
   require_plain(alpha, beta);
-  require(bytes >= kWorkspaceBytes, "a workspace");
+  use_workspace(handle, workspace, bytes, kDataBytes);
   return push(handle, [=, xs = *x_shape, ws = *w_shape, ys = *y_shape, weights = read(w),
                        gradient = read(dy), to = write(dx)] {
     std::fill(to, to + xs.count(), 0.F);
@@ -221,16 +234,19 @@ cudnnStatus_t cudnnPoolingForward(cudnnHandle_t handle, cudnnPoolingDescriptor_t
   });
 }
 cudnnStatus_t cudnnPoolingBackward(cudnnHandle_t handle, cudnnPoolingDescriptor_t,
-                                   const void* alpha, cudnnTensorDescriptor_t y_shape, const void*,
-                                   cudnnTensorDescriptor_t, const void* dy,
+                                   const void* alpha, cudnnTensorDescriptor_t y_shape,
+                                   const void* y, cudnnTensorDescriptor_t, const void* dy,
                                    cudnnTensorDescriptor_t x_shape, const void* x, const void* beta,
                                    cudnnTensorDescriptor_t, void* dx) {
   require_plain(alpha, beta);
-  return push(handle,
-              [xs = *x_shape, ys = *y_shape, from = read(x), gradient = read(dy), to = write(dx)] {
-                std::fill(to, to + xs.count(), 0.F);
-                pool(xs, ys, from, [&](int o, int i) { to[i] += gradient[o]; });
-              });
+  return push(handle, [xs = *x_shape, ys = *y_shape, from = read(x), maxima = read(y),
+                       gradient = read(dy), to = write(dx)] {
+    std::fill(to, to + xs.count(), 0.F);
+    pool(xs, ys, from, [&](int o, int i) {
+      require(maxima[o] == from[i], "y is what the forward pass made of x");
+      to[i] += gradient[o];
+    });
+  });
 }
 
 }  // extern "C"

@@ -4,6 +4,7 @@
 // padding, strides of convolutions, blending with alpha and beta.
 #pragma once
 
+#include "memory.h"
 #include "stream.h"
 
 #include <cublas_v2.h>
@@ -53,7 +54,10 @@ inline cudnnStatus_t push(cudnnHandle_t handle, Work work) {
   return CUDNN_STATUS_SUCCESS;
 }
 
-inline const float* read(const void* data) { return static_cast<const float*>(data); }
-inline float* write(void* data) { return static_cast<float*>(data); }
+inline const float* read(const void* data) {
+  require(is_device_memory(data, sizeof(float)), "memory of the device");
+  return static_cast<const float*>(data);
+}
+inline float* write(void* data) { return const_cast<float*>(read(data)); }
 
 }  // namespace sim_gpu

@@ -74,6 +74,7 @@ cublasStatus_t cublasSgemm_v2(cublasHandle_t handle, cublasOperation_t a_transpo
   require_plain(alpha, beta);
   const bool at = a_transposed != CUBLAS_OP_N;
   const bool bt = b_transposed != CUBLAS_OP_N;
+  for (const float* const matrix : {a, b, static_cast<const float*>(c)}) (void)read(matrix);
   require(lda >= (at ? k : m) && ldb >= (bt ? n : k) && ldc >= m, "leading dimensions");
   Stream::of(handle->stream)->push([=] {
     for (int column = 0; column < n; ++column) {

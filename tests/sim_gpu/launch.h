@@ -4,13 +4,16 @@
 // threads of all blocks, which run one after another. So kernels may not wait for each other.
 #pragma once
 
+#include "memory.h"
 #include "stream.h"
 
 #include <cuda_runtime_api.h>
 
 #include <cstddef>
-#include <cstring>
+#include <cstdio>
+#include <cstdlib>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 #undef __launch_bounds__
@@ -26,6 +29,16 @@ namespace sim_gpu {
 template <typename... Arguments, std::size_t... I>
 std::tuple<Arguments...> read(void** pointers, std::index_sequence<I...>) {
   return {*static_cast<Arguments*>(pointers[I])...};
+}
+
+/// A kernel reaches no other.
+template <typename Argument>
+void require_device_memory(const void* argument) {
+  if constexpr (std::is_pointer_v<Argument>) {
+    if (is_device_memory(*static_cast<const Argument*>(argument), 1)) return;
+    std::fprintf(stderr, "simulated GPU: a kernel is given memory of the host\n");
+    std::abort();
+  }
 }
 
 template <typename Call>
@@ -44,6 +57,9 @@ cudaError_t cudaLaunchKernel(void (*kernel)(Arguments...), dim3 grid, dim3 block
                              std::size_t, cudaStream_t stream) {
   const auto target = sim_gpu::Stream::of(stream);
   if (target->device() != sim_gpu::current_device) return cudaErrorInvalidResourceHandle;
+  if (grid.x == 0 || block.x == 0 || block.x > 1024) return cudaErrorInvalidConfiguration;
+  std::size_t index = 0;
+  (sim_gpu::require_device_memory<Arguments>(pointers[index++]), ...);
   auto arguments = sim_gpu::read<Arguments...>(pointers, std::index_sequence_for<Arguments...>());
   target->push(
       [=] { sim_gpu::for_all_threads(grid, block, [&] { std::apply(kernel, arguments); }); });

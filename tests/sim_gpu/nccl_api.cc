@@ -2,11 +2,13 @@
 //
 // The functions of NCCL that the project calls.
 #include "communicator.h"
+#include "memory.h"
 
 #include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <random>
@@ -32,6 +34,15 @@ struct Pending {
 thread_local int group_depth = 0;
 thread_local std::vector<Pending> pending;
 thread_local ncclResult_t group_result = ncclSuccess;
+
+thread_local std::vector<ncclComm_t> pending_aborts;
+
+void abort_pending() {
+  if (pending_aborts.empty()) return;
+  for (const ncclComm_t handle : pending_aborts) handle->communicator->stop = true;
+  Stream::wait_for_all();
+  for (const ncclComm_t handle : std::exchange(pending_aborts, {})) delete handle;
+}
 
 void later(Work work) {
   std::thread([work = std::move(work)] {
@@ -61,7 +72,13 @@ ncclResult_t enqueue(const Pending& group) {
   return ncclInProgress;
 }
 
-ncclResult_t call(ncclComm_t handle, cudaStream_t stream, const Call& what) {
+ncclResult_t call(ncclComm_t handle, cudaStream_t stream, Call what) {
+  for (const void* const memory : {what.input, static_cast<const void*>(what.output)}) {
+    if (what.count == 0 || memory == nullptr || is_device_memory(memory, 1)) continue;
+    std::fprintf(stderr, "simulated NCCL: memory of the host\n");
+    std::abort();
+  }
+  if (what.op >= ncclNumOps) what.factor = handle->communicator->factors.at(what.op);
   if (handle->communicator->busy) {
     std::fprintf(stderr, "simulated NCCL: a call while the communicator is busy\n");
     group_result = ncclInvalidUsage;
@@ -84,12 +101,6 @@ void connect(const std::shared_ptr<Communicator>& communicator) {
 }
 
 }  // namespace
-
-double Communicator::factor_of(ncclRedOp_t op) {
-  if (op < ncclNumOps) return 1;
-  const std::lock_guard lock(mutex);
-  return factors.at(static_cast<std::size_t>(op - ncclNumOps));
-}
 
 extern "C" {
 
@@ -145,24 +156,26 @@ ncclResult_t ncclCommDestroy(ncclComm_t handle) {
   delete handle;
   return ncclSuccess;
 }
+/// Waits for the whole device: kernels of other communicators must be told to end, too.
 ncclResult_t ncclCommAbort(ncclComm_t handle) {
-  handle->communicator->stop = true;
-  if (handle->used != nullptr) handle->used->wait();
-  delete handle;
+  pending_aborts.push_back(handle);
+  if (group_depth == 0) abort_pending();
   return ncclSuccess;
 }
 
 ncclResult_t ncclRedOpCreatePreMulSum(ncclRedOp_t* op, void* scalar, ncclDataType_t type,
                                       ncclScalarResidence_t, ncclComm_t handle) {
   if (type != ncclFloat32 && type != ncclFloat64) return ncclInvalidArgument;
-  Communicator& communicator = *handle->communicator;
-  const std::lock_guard lock(communicator.mutex);
-  communicator.factors.push_back(type == ncclFloat64 ? *static_cast<const double*>(scalar)
-                                                     : double{*static_cast<const float*>(scalar)});
-  *op = static_cast<ncclRedOp_t>(ncclNumOps + static_cast<int>(communicator.factors.size()) - 1);
+  static int created = 0;
+  *op = static_cast<ncclRedOp_t>(ncclNumOps + created++);
+  handle->communicator->factors[*op] = type == ncclFloat64
+                                           ? *static_cast<const double*>(scalar)
+                                           : double{*static_cast<const float*>(scalar)};
   return ncclSuccess;
 }
-ncclResult_t ncclRedOpDestroy(ncclRedOp_t, ncclComm_t) { return ncclSuccess; }
+ncclResult_t ncclRedOpDestroy(ncclRedOp_t op, ncclComm_t handle) {
+  return handle->communicator->factors.erase(op) == 1 ? ncclSuccess : ncclInvalidArgument;
+}
 
 ncclResult_t ncclGroupStart() {
   ++group_depth;
@@ -170,6 +183,7 @@ ncclResult_t ncclGroupStart() {
 }
 ncclResult_t ncclGroupEnd() {
   if (--group_depth > 0) return ncclSuccess;
+  abort_pending();
   ncclResult_t result = std::exchange(group_result, ncclSuccess);
   for (const Pending& group : std::exchange(pending, {})) {
     const ncclResult_t one = enqueue(group);

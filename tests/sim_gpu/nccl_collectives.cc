@@ -84,16 +84,15 @@ void combine(const Transport& transport, void* to, std::size_t count, ncclDataTy
 void reduce(Communicator& communicator, const Call& call, const void* from, void* to) {
   Transport& transport = *communicator.transport;
   const std::size_t element = size_of(call.type);
-  const double factor = communicator.factor_of(call.op);
   transport.exchange(
       call.count * element,
       [&](std::size_t offset, std::size_t bytes) {
         const auto* const source = static_cast<const std::byte*>(from) + offset;
         std::byte* const slot = transport.slot(transport.rank());
-        if (factor == 1) {
+        if (call.factor == 1) {
           std::memcpy(slot, source, bytes);
         } else {
-          multiply(source, slot, bytes / element, call.type, factor);
+          multiply(source, slot, bytes / element, call.type, call.factor);
         }
       },
       [&](std::size_t offset, std::size_t bytes) {
@@ -130,7 +129,7 @@ void check_same(Communicator& communicator, const Call& call) {
                          std::min<int>(call.op, ncclNumOps),
                          call.peer,
                          call.count,
-                         communicator.factor_of(call.op)};
+                         call.factor};
   Transport& transport = *communicator.transport;
   std::memcpy(transport.slot(transport.rank()), &own, sizeof own);
   transport.meet();

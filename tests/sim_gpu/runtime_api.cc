@@ -13,6 +13,9 @@
 #include <iterator>
 #include <map>
 #include <mutex>
+#include <random>
+#include <utility>
+#include <vector>
 
 namespace {
 
@@ -24,6 +27,11 @@ thread_local cudaError_t last_error = cudaSuccess;
 cudaError_t done(cudaError_t code = cudaSuccess) {
   if (code != cudaSuccess) last_error = code;
   return code;
+}
+
+unsigned chance() {
+  thread_local std::minstd_rand random(1);
+  return static_cast<unsigned>(random());
 }
 
 /// Memory of cudaMallocHost.
@@ -41,13 +49,21 @@ bool is_pinned(const void* memory) {
   return static_cast<const std::byte*>(memory) < static_cast<const std::byte*>(begin) + bytes;
 }
 
-/// With ordinary memory it waits for all that is in the stream, as the real one may.
+/// With ordinary memory it may wait for all that is in the stream, or take a copy and go on.
 cudaError_t copy(void* to, const void* from, std::size_t bytes, cudaStream_t handle) {
   if (bytes == 0) return cudaSuccess;
   const bool to_device = sim_gpu::is_device_memory(to, bytes);
   const bool from_device = sim_gpu::is_device_memory(from, bytes);
   const auto stream = Stream::of(handle);
   if (!to_device && !from_device) return done(cudaErrorInvalidValue);
+  const bool stages = to_device && !from_device && !is_pinned(from) && chance() % 2 == 0;
+  if (stages) {
+    const auto* const source = static_cast<const std::byte*>(from);
+    stream->push([to, staged = std::vector<std::byte>(source, source + bytes)] {
+      std::memcpy(to, staged.data(), staged.size());
+    });
+    return cudaSuccess;
+  }
   stream->push([=] { std::memcpy(to, from, bytes); });
   if ((!to_device && !is_pinned(to)) || (!from_device && !is_pinned(from))) stream->wait();
   return cudaSuccess;
@@ -71,11 +87,12 @@ cudaError_t cudaSetDevice(int device) {
   return cudaSuccess;
 }
 
-/// The devices of a process are its own.
+/// The devices of a process are its own, unless all processes share one.
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   *properties = {};
   std::strcpy(properties->name, "simulated GPU");
-  const std::array<int, 2> uuid = {static_cast<int>(getpid()), device};
+  std::array<int, 2> uuid = {static_cast<int>(getpid()), device};
+  if (std::getenv("SIM_GPU_SHARED") != nullptr) uuid = {};
   std::memcpy(properties->uuid.bytes, uuid.data(), sizeof uuid);
   return cudaSuccess;
 }
@@ -111,6 +128,15 @@ cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, i
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   Stream::destroy(stream);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
+  *status = cudaStreamCaptureStatusNone;
+  return cudaSuccess;
+}
+cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
+  thread_local cudaStreamCaptureMode current = cudaStreamCaptureModeGlobal;
+  std::swap(*mode, current);
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {

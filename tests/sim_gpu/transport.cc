@@ -2,18 +2,21 @@
 #include "transport.h"
 
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
+#include <climits>
+#include <ctime>
 #include <stdexcept>
-#include <thread>
 
 namespace sim_gpu {
 namespace {
 
 constexpr std::size_t kHeaderBytes = 4096;
+constexpr long kStopNs = 5'000'000;  // until it is seen that it is to stop
 
 }  // namespace
 
@@ -28,7 +31,7 @@ Transport::Transport(const std::string& name, int rank, int size, const std::ato
   ::close(file);
   if (memory == MAP_FAILED) throw std::runtime_error("the simulated NCCL has no shared memory");
   segment_ = static_cast<std::byte*>(memory);
-  arrived_ = reinterpret_cast<std::atomic<std::uint64_t>*>(segment_);
+  arrived_ = reinterpret_cast<std::atomic<std::uint32_t>*>(segment_);
   slots_ = segment_ + kHeaderBytes;
   meet();
   shm_unlink(name.c_str());
@@ -39,9 +42,11 @@ Transport::~Transport() { munmap(segment_, segment_bytes_); }
 void Transport::meet() {
   ++meetings_;
   arrived_[rank_].store(meetings_);
+  syscall(SYS_futex, &arrived_[rank_], FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
   for (int rank = 0; rank < size_; ++rank) {
-    while (arrived_[rank].load() < meetings_ && !stop_) {
-      std::this_thread::sleep_for(std::chrono::microseconds(20));
+    for (std::uint32_t seen = arrived_[rank]; seen < meetings_ && !stop_; seen = arrived_[rank]) {
+      const timespec patience = {0, kStopNs};
+      syscall(SYS_futex, &arrived_[rank], FUTEX_WAIT, seen, &patience, nullptr, 0);
     }
   }
 }

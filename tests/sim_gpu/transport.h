@@ -40,9 +40,9 @@ class Transport {
   const std::atomic<bool>& stop_;
   std::byte* segment_ = nullptr;
   std::size_t segment_bytes_ = 0;
-  std::atomic<std::uint64_t>* arrived_ = nullptr;  ///< by rank: how often it has met the others
+  std::atomic<std::uint32_t>* arrived_ = nullptr;  ///< by rank: how often it has met the others
   std::byte* slots_ = nullptr;
-  std::uint64_t meetings_ = 0;
+  std::uint32_t meetings_ = 0;
 };
 
 }  // namespace sim_gpu

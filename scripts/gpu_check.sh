@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# Everything that needs a GPU, on a machine with one: builds, runs the tests with the label `gpu`, the
-# kernels' tests under compute-sanitizer, the benchmarks on one rank and two epochs of train_mnist.
-# Everything has a time limit. Two and three ranks share the GPU, under MPS if it can be started:
-# right, but slow, so nothing is measured with them.
+# Everything that needs a GPU, on a machine with one: installs what is missing, builds, runs the tests
+# with the label `gpu`, the kernels' tests under compute-sanitizer, the benchmarks on one rank and two
+# epochs of train_mnist. Everything has a time limit. Two and three ranks share the GPU, under MPS if
+# it can be started: right, but slow, so nothing is measured with them.
 #
 #   scripts/gpu_check.sh [FOLDER [CHECK...]]   # writes FOLDER/gpu.md and gpu.json; default: build/gpu
 #
@@ -27,6 +27,7 @@ fi
 # Otherwise all threads of a rank share a core.
 export OMPI_MCA_hwloc_base_binding_policy=none
 export PATH="$PATH:/usr/local/cuda/bin"
+"$root/scripts/setup.sh" --tests || echo "going on with what is installed" >&2
 rm -f "$out"/*.json "$out"/gpu.md "$out"/*.log
 cmake --preset release -S "$root" -DRINGLEADER_WITH_CUDA=ON
 timeout 3000 cmake --build "$build" --target mpi_conformance device_test device_abort fusion_kernels_test \

@@ -31,7 +31,7 @@ ringleader_gpu_program(fusion_kernels_test
 ringleader_gpu_test(NAME kernels RANKS 1 TARGET fusion_kernels_test)
 
 ringleader_gpu_program(device_test
-  SOURCES ops/device_test.cc
+  SOURCES ops/device_test.cc ops/device_trace_test.cc
   LIBRARIES ringleader::ringleader catch_runner)
 add_executable(mpi_conformance_sim)
 target_link_libraries(mpi_conformance_sim PRIVATE sim_gpu mpi_conformance_parts ringleader_ops)

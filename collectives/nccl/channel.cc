@@ -94,6 +94,7 @@ Status Channel::advance(Running& running, bool& progress) {
       const TraceRange range("collective", name_of(running.batch->op));
       if (Status status = step.call(); !status.ok()) return status;
       running.begun = progress = true;
+      running.looks = 0;
     }
     const std::optional<Status> state = step.communicator->state();
     if (!state) return Status();
@@ -196,6 +197,11 @@ Status Channel::finish(Running& running) {
   if (!ended.ok()) return ended.status();
   running.ended = std::move(*ended);
   return Status();
+}
+
+bool Channel::enqueues() {
+  constexpr int kLooksAtOnce = 1000;
+  return !waiting_.empty() && waiting_.front()->begun && waiting_.front()->looks++ < kLooksAtOnce;
 }
 
 Status Channel::state() {

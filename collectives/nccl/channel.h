@@ -38,6 +38,7 @@ struct Running {
   std::vector<Step> steps;
   std::size_t next = 0;             ///< step
   bool begun = false;               ///< that one
+  int looks = 0;                    ///< at it since
   std::vector<FusionTable> inputs;  ///< of a packed one; kernels read them until it has ended
   std::vector<FusionTable> outputs;
   void* wire = nullptr;          ///< the buffer of a packed one
@@ -57,6 +58,11 @@ class Channel {
 
   /// Enqueues what the communicators are free to take; whether that was something.
   Result<bool> advance();
+
+  /// Whether a communicator is about to have put a call into the stream, so that it is worth
+  /// looking again at once: it takes some tens of microseconds, but for one that sets up
+  /// connections.
+  bool enqueues();
 
   /// An error of the network or of another member, found since.
   Status state();

@@ -123,7 +123,7 @@ class NcclBackend : public Backend {
     Item& item = *running_.find(ticket);
     const Result<bool> progress = item.channel->advance();
     if (!progress.ok()) return end(ticket, progress.status());
-    if (*progress) ++work_done_;
+    if (*progress || item.channel->enqueues()) ++work_done_;
     if (item.running.ended == nullptr) return std::nullopt;
     const cudaError_t state = cudaEventQuery(item.running.ended->get());
     if (state != cudaErrorNotReady) return end(ticket, checked(state, "cudaEventQuery"));

@@ -2,6 +2,7 @@
 //
 // The public operations on device memory, on 1 to 3 ranks. Exits with 77 without a GPU.
 #include "../support/mpi_main.h"
+#include "device_tensor.h"
 #include "outcome.h"
 
 #include <ringleader/ringleader.h>
@@ -9,90 +10,15 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
 #include <cmath>
 #include <cstring>
-#include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "../support/catch.h"
 
 using namespace ringleader;
-using ringleader::test::outcome_of;
-
-namespace {
-
-constexpr std::int64_t kCount = 100'003;
-
-void check(cudaError_t code) {
-  if (code != cudaSuccess) throw std::runtime_error(cudaGetErrorString(code));
-}
-
-/// Elements on the device, and the stream in which they are used.
-class Tensor {
- public:
-  explicit Tensor(std::int64_t count = kCount) : count_(count) {
-    int devices = 0;
-    check(cudaGetDeviceCount(&devices));
-    check(cudaSetDevice(local_rank() % devices));
-    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
-    check(cudaMalloc(&data_, bytes()));
-    check(cudaMallocHost(reinterpret_cast<void**>(&staged_), bytes()));
-  }
-  ~Tensor() {
-    static_cast<void>(cudaFreeHost(staged_));
-    static_cast<void>(cudaFree(data_));
-    static_cast<void>(cudaStreamDestroy(stream_));
-  }
-  Tensor(const Tensor&) = delete;
-  Tensor& operator=(const Tensor&) = delete;
-
-  TensorView view() const {
-    return TensorView(data_, {count_}, DType::f32, Device::cuda).on(stream_);
-  }
-  void* data() const { return data_; }
-  cudaStream_t stream() const { return stream_; }
-  std::size_t bytes() const { return static_cast<std::size_t>(count_) * sizeof(float); }
-
-  /// Only enqueues; from memory that is not pinned, the copy would wait for the stream.
-  void set(const std::vector<float>& values) {
-    std::copy(values.begin(), values.end(), staged_);
-    check(cudaMemcpyAsync(data_, staged_, bytes(), cudaMemcpyHostToDevice, stream_));
-  }
-  /// In the order of the stream.
-  std::vector<float> get() const {
-    std::vector<float> values(static_cast<std::size_t>(count_));
-    check(cudaMemcpyAsync(values.data(), data_, bytes(), cudaMemcpyDeviceToHost, stream_));
-    check(cudaStreamSynchronize(stream_));
-    return values;
-  }
-
- private:
-  std::int64_t count_;
-  void* data_ = nullptr;
-  float* staged_ = nullptr;
-  cudaStream_t stream_ = nullptr;
-};
-
-/// Exact in any order of summation.
-std::vector<float> numbers(int factor) {
-  std::vector<float> values;
-  for (std::int64_t i = 0; i < kCount; ++i) values.push_back(float(i % 1000 * factor));
-  return values;
-}
-
-int sum_of_ranks() { return size() * (size() + 1) / 2; }
-
-/// Keeps the stream from going on for a while.
-void delay(cudaStream_t stream) {
-  check(cudaLaunchHostFunc(
-      stream, [](void*) { std::this_thread::sleep_for(std::chrono::milliseconds(50)); }, nullptr));
-}
-
-}  // namespace
+using namespace ringleader::test;
 
 TEST_CASE("an operation waits for the user's stream, and the stream for its result") {
   Tensor tensor;
@@ -222,32 +148,6 @@ TEST_CASE("the same numbers give the same bits every time") {
     const std::vector<float> result = tensor.get();
     if (i == 0) first = result;
     CHECK(std::memcmp(first.data(), result.data(), tensor.bytes()) == 0);
-  }
-}
-
-TEST_CASE("a profiler sees what a batch does") {
-  static std::mutex mutex;
-  static std::vector<std::string> begun;
-  static std::atomic<int> open{0};
-  static constexpr Tracer kTracer = {[](const char* name) {
-                                       const std::lock_guard lock(mutex);
-                                       begun.emplace_back(name);
-                                       ++open;
-                                       return std::uint64_t{1};
-                                     },
-                                     [](std::uint64_t) { --open; }};
-  install_tracer(&kTracer);
-  Tensor first;
-  Tensor second;
-  const std::vector<float> mine = numbers(1);
-  first.set(mine);
-  second.set(mine);
-  grouped_allreduce_async("traced", {first.view(), second.view()}, ReduceOp::sum).wait();
-  barrier();  // on this thread the loop has nothing in its hands
-  install_tracer(nullptr);
-  const std::lock_guard lock(mutex);
-  for (const char* const range : {"negotiate traced", "pack", "collective allreduce", "unpack"}) {
-    CHECK(std::count(begun.begin(), begun.end(), range) == 1);
   }
 }
 

@@ -24,8 +24,8 @@ struct Slot {
 
   /// Optional: makes the optimizer keep this gradient at another address from now on; its elements
   /// are already there. With it the wrapper moves all gradients into one piece of memory that the
-  /// ranks of a node share, or on a GPU into one piece of its memory, where they are reduced without
-  /// being copied; and back when it ends.
+  /// ranks of a node share, or on a GPU into one piece of its memory, where they are reduced
+  /// without being copied; and back when it ends.
   std::function<void(void*)> move_gradient = {};
 
   /// The same for the parameter; used where the optimizer's state is divided among the ranks.

@@ -27,7 +27,7 @@ endfunction()
 
 ringleader_gpu_program(fusion_kernels_test
   SOURCES collectives/fusion_kernels_test.cc
-  LIBRARIES ringleader_ops ringleader catch_runner)
+  LIBRARIES ringleader_world ringleader catch_runner)
 ringleader_gpu_test(NAME kernels RANKS 1 TARGET fusion_kernels_test)
 
 ringleader_gpu_program(device_test

@@ -24,7 +24,11 @@ def lines_of(command):
 
 
 def read_json(path):
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    """Nothing if a program wrote none, or failed before it did."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
 
 
 def pack_targets(rows):

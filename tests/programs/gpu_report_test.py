@@ -37,8 +37,7 @@ class Report(unittest.TestCase):
             self.assertEqual({row["way"] for row in rows},
                              {"copy", "pack", "unpack", "pack x 0.5", "pack x 0.5 bf16",
                               "per tensor"})
-            epoch = {"train_loss": 1, "test_accuracy": 0.5, "images_per_second": 1, "seconds": 1}
-            Path(folder, "train.json").write_text(json.dumps({"epochs": [epoch]}))
+            Path(folder, "train.json").write_text("")  # as a program that failed leaves it
             Path(folder, "checks.txt").write_text("tests passed\nmemcheck failed (1)\n")
             subprocess.run([sys.executable, str(harness.SOURCE / "scripts" / "gpu_report.py"),
                             folder], check=True, timeout=60, capture_output=True)

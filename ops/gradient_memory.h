@@ -16,6 +16,11 @@
 
 namespace ringleader {
 
+/// The type in which a gradient of type `dtype` travels.
+inline DType wire_type(DType dtype, DType compressed) {
+  return dtype == DType::f32 ? compressed : dtype;
+}
+
 class GradientMemory {
  public:
   /// Moves the gradients of `slots`, which must outlive this, and changes their addresses there.
@@ -29,6 +34,11 @@ class GradientMemory {
 
   /// What travels for slot `index`.
   const TensorView& wire(std::size_t index) const { return wires_[index]; }
+
+  /// Whether it travels in fewer bits than it has there: on a device, what packs it rounds it.
+  bool widened(std::size_t index) const {
+    return wires_[index].dtype() != wire_type(slots_[index].gradient.dtype(), compressed_);
+  }
 
   /// Rounds the gradient into what travels, and brings the result back; nothing without
   /// compression, and on a device.
@@ -48,10 +58,5 @@ class GradientMemory {
   std::vector<TensorView> wires_;
   std::vector<void*> homes_;  ///< per slot: where its gradient came from; null: it was not moved
 };
-
-/// The type in which a gradient of type `dtype` travels.
-inline DType wire_type(DType dtype, DType compressed) {
-  return dtype == DType::f32 ? compressed : dtype;
-}
 
 }  // namespace ringleader

@@ -254,11 +254,8 @@ void GradientReducer::Impl::submit(std::size_t index, runtime::Runtime::Wake wak
     operation->wish = PlanParameterRequest{plan_, static_cast<std::uint32_t>(index)};
     const TensorView& view = slots_[index].gradient;
     void* const gradient = memory_->wire(index).data();
-    const bool on_host = view.device() == Device::host;
-    const bool compresses =
-        wire_type(view.dtype(), compressed_type(options_.compression)) != view.dtype();
-    operation->buffers.push_back({gradient, gradient, compresses && !on_host});
-    if (!on_host) operation->streams = {view.stream()};
+    operation->buffers.push_back({gradient, gradient, memory_->widened(index)});
+    if (view.device() != Device::host) operation->streams = {view.stream()};
   }
   operation->where = where;
   submitted_[index] = true;

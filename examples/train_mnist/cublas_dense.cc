@@ -27,9 +27,7 @@ class Dense : public CudaLayer {
         bias_(context, {count, outputs_, 1}, parameters[first + 1]),
         result_(device_memory<float>(count * outputs_)),
         source_gradient_(device_memory<float>(count * inputs_)) {
-    check(cudnnSetActivationDescriptor(relu_.get(), CUDNN_ACTIVATION_RELU, CUDNN_NOT_PROPAGATE_NAN,
-                                       0),
-          "cudnnSetActivationDescriptor");
+    describe_relu(relu_);
   }
 
   float* forward(const float* source) override {

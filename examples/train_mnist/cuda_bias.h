@@ -25,6 +25,12 @@ inline void describe(const TensorDescriptor& descriptor, const ImageShape& shape
         "cudnnSetTensor4dDescriptor");
 }
 
+inline void describe_relu(const ActivationDescriptor& descriptor) {
+  check(cudnnSetActivationDescriptor(descriptor.get(), CUDNN_ACTIVATION_RELU,
+                                     CUDNN_NOT_PROPAGATE_NAN, 0),
+        "cudnnSetActivationDescriptor");
+}
+
 inline float* values_of(const ringleader::TensorView& view) {
   return static_cast<float*>(view.data());
 }

@@ -112,7 +112,7 @@ class MaxPoolRelu : public CudaLayer {
  public:
   MaxPoolRelu(const CudaContext& context, const ImageShape& source)
       : context_(context),
-        result_count_(source.count * source.channels * source.side * source.side / 4),
+        result_count_(elements(source) / 4),
         result_(device_memory<float>(2 * result_count_)),
         source_gradient_(device_memory<float>(elements(source))) {
     describe(source_shape_, source);
@@ -120,9 +120,7 @@ class MaxPoolRelu : public CudaLayer {
     check(cudnnSetPooling2dDescriptor(pooling_.get(), CUDNN_POOLING_MAX_DETERMINISTIC,
                                       CUDNN_NOT_PROPAGATE_NAN, 2, 2, 0, 0, 2, 2),
           "cudnnSetPooling2dDescriptor");
-    check(cudnnSetActivationDescriptor(relu_.get(), CUDNN_ACTIVATION_RELU, CUDNN_NOT_PROPAGATE_NAN,
-                                       0),
-          "cudnnSetActivationDescriptor");
+    describe_relu(relu_);
   }
 
   float* forward(const float* source) override {

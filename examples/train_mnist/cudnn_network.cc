@@ -3,6 +3,7 @@
 #include <map>
 #include <utility>
 
+#include "cuda_bias.h"
 #include "cuda_handles.h"
 #include "cuda_kernels.h"
 #include "cuda_support.h"
@@ -60,9 +61,7 @@ struct Plan {
     layers.push_back(make_max_pool_relu(context, {count, channels2, 8}));
     layers.push_back(make_dense(context, count, parameters, 4, true));
     layers.push_back(make_dense(context, count, parameters, 6, false));
-    check(cudnnSetTensor4dDescriptor(logits.get(), CUDNN_TENSOR_NCHW, CUDNN_DATA_FLOAT,
-                                     static_cast<int>(count), static_cast<int>(kClasses), 1, 1),
-          "cudnnSetTensor4dDescriptor");
+    describe(logits, {count, kClasses, 1});
   }
 
   std::vector<std::unique_ptr<CudaLayer>> layers;
@@ -148,10 +147,8 @@ class CudnnNetwork : public Network {
   /// Softmax and cross entropy; waits for the device.
   Outcome classify(const float* logits, std::int64_t count) const {
     const Plan& plan = *current_;
-    const float one = 1;
-    const float zero = 0;
     check(cudnnSoftmaxForward(context_.dnn.get(), CUDNN_SOFTMAX_LOG, CUDNN_SOFTMAX_MODE_INSTANCE,
-                              &one, plan.logits.get(), logits, &zero, plan.logits.get(),
+                              &kOne, plan.logits.get(), logits, &kZero, plan.logits.get(),
                               plan.probabilities.get()),
           "cudnnSoftmaxForward");
     cross_entropy(plan.probabilities.get(), plan.labels.get(), count, plan.gradient.get(),

@@ -37,6 +37,7 @@ class LocalOperations {
 
   /// Valid until the next add() or erase().
   LocalOperation* find(Token token);
+  bool contains(Token token) const { return position_of(token) != entries_.size(); }
 
   /// The operation of this name, or kNoToken.
   Token find(const KeyView& key) const;
@@ -46,8 +47,8 @@ class LocalOperations {
 
   bool uses_process_set(std::uint32_t process_set) const;
 
-  /// The operation that was submitted first and is not a join, for which waiting long is normal; or
-  /// kNoToken.
+  /// The operation that was submitted first and can be late, or kNoToken. A join is not, nor the
+  /// release of a plan: nobody waits for it, and the others release theirs when they are done.
   Token oldest() const;
 
   /// Calls visit(token, operation) in ascending order of tokens.

@@ -30,6 +30,8 @@ enum class Mutation : std::uint8_t {
   accept_repeats,    ///< a repeated announcement counts
   accept_damage,     ///< the seal of a message is not looked at
   rash_proof,        ///< a deadlock is believed in as soon as all ranks wait
+  trust_old_waits,   ///< a thread whose operation has completed counts as waiting
+  count,             ///< not a mutation: how many there are
 };
 
 }  // namespace ringleader::protocol

@@ -7,7 +7,7 @@
 //   for (auto& message : node.take_messages()) ...  // to be sent, in order per receiver
 //   for (auto& action : node.take_actions()) ...    // to be done, in order
 //   node.finished(launch_id);                       // a launched batch has run
-//   node.tick(now, blocked);                        // time passes
+//   node.tick(now, awaited);                        // time passes
 //
 // It expects that messages between two ranks arrive in order. README.md explains the protocol.
 #pragma once
@@ -103,9 +103,11 @@ class Node {
   /// The same for bytes that have been decoded.
   Status receive(int from, const Message& message, const Payload& bytes);
 
-  /// Time passes. `blocked`: every thread of the program that uses the library waits. To be called
-  /// now and then while operations are pending, and soon while wants_tick().
-  void tick(Time now, bool blocked);
+  /// Time passes. `awaited`: for each thread of the program that uses the library, the operation for
+  /// which it waits; empty if some thread does not wait. It may be older than the node's state: a
+  /// thread whose operation has completed is about to go on, though it may not have left yet. To be
+  /// called now and then while operations are pending, and soon while wants_tick().
+  void tick(Time now, const std::vector<Token>& awaited);
   bool wants_tick() const { return !stopped_ && (watch_.is_open() || alarm_ != Alarm::none); }
 
   /// A launched batch has run, or failed beyond repair.
@@ -175,6 +177,7 @@ class Node {
   void leave_plans(std::uint32_t process_set);
 
   // node_watch.cc: ranks that are late, and deadlocks
+  bool all_wait(const std::vector<Token>& awaited) const;
   void raise(Alarm alarm);
   void act_on_own(Alarm alarm);
   Standing standing() const;

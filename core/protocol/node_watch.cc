@@ -2,6 +2,7 @@
 //
 // Ranks that are late, and deadlocks: an alarm goes up, the root asks everybody by a log entry, the
 // answers are merged on their way up, and the root judges them.
+#include <ringleader/core/protocol/mutated.h>
 #include <ringleader/core/protocol/node.h>
 
 #include <fmt/core.h>
@@ -24,11 +25,19 @@ std::string shortened(std::string name) {
 
 }  // namespace
 
-void Node::tick(Time now, bool blocked) {
+/// A thread whose operation has completed does not count as waiting: it may submit anything next.
+bool Node::all_wait(const std::vector<Token>& awaited) const {
+  if (awaited.empty()) return false;
+  if (mutated(Mutation::trust_old_waits)) return true;
+  return std::all_of(awaited.begin(), awaited.end(),
+                     [this](Token token) { return operations_.contains(token); });
+}
+
+void Node::tick(Time now, const std::vector<Token>& awaited) {
   if (stopped_ || tree_.size == 1) return;
   now_ = now;
-  blocked_ = blocked;
-  const Alarm alarm = watch_.tick(now, blocked && pending() > 0, operations_.oldest());
+  blocked_ = all_wait(awaited);
+  const Alarm alarm = watch_.tick(now, blocked_, operations_.oldest());
   if (alarm >= Alarm::unheard) {
     act_on_own(alarm);
   } else {

@@ -74,6 +74,9 @@ class Operation {
   TraceRange negotiation;                   ///< from its submission to the ranks' decision
   std::uint64_t flight = 0;                 ///< its number in the flight recorder
 
+  /// The protocol's number for it; kNoToken until the runtime has taken it from the mailbox.
+  std::atomic<protocol::Token> token{protocol::kNoToken};
+
   // Whom to call when it is done: guarded by the runtime. `awaited` is set after a callback was
   // added, `done` before callbacks are looked for, so one of the two sides finds the other.
   std::vector<std::function<void(const Status&)>> callbacks;

@@ -69,6 +69,7 @@ Runtime::~Runtime() {
 
 void Runtime::post(const std::shared_ptr<Operation>& operation, Wake wake) {
   operation->runtime = weak_from_this();
+  operation->token = protocol::kNoToken;
   participants_.note();
   if (!operation->streams.empty()) {
     wait_for_namesake(operation);
@@ -108,7 +109,7 @@ void Runtime::run(const std::shared_ptr<Operation>& operation) {
 
 void Runtime::wait(const Operation& operation) {
   if (operation.done) return;
-  drive([&operation] { return operation.done.load(); });
+  drive(&operation, [&operation] { return operation.done.load(); });
 }
 
 Status Runtime::wait(const Operation& operation, void* stream) {
@@ -117,7 +118,7 @@ Status Runtime::wait(const Operation& operation, void* stream) {
     return operation.status;
   }
   if (!operation.enqueued && !operation.done) {
-    drive([&operation] { return operation.enqueued || operation.done; });
+    drive(&operation, [&operation] { return operation.enqueued || operation.done; });
   }
   if (operation.done) return operation.status;  // the host has seen its end
   for (const auto& event : operation.ended) {
@@ -159,8 +160,8 @@ Status Runtime::note_streams(Operation& operation) {
 }
 
 /// Does rounds until `finished`, or sleeps while another waiter does them.
-void Runtime::drive(const std::function<bool()>& finished) {
-  const Participants::Waiting waiting(participants_);
+void Runtime::drive(const Operation* operation, const std::function<bool()>& finished) {
+  const Participants::Waiting waiting(participants_, {operation, &finished});
   ++drivers_;
   Backoff backoff;
   const bool may_drive = options_.any_thread || std::this_thread::get_id() == owner_;
@@ -193,6 +194,7 @@ void Runtime::drive(const std::function<bool()>& finished) {
 }
 
 void Runtime::background() {
+  participants_.note_own_thread();
   ask_for_short_slices();
   Backoff backoff;
   for (;;) {
@@ -240,7 +242,7 @@ void Runtime::shutdown() {
   }
   std::uint64_t rounds = 0;
   auto deadline = std::chrono::steady_clock::now();
-  drive([&] {
+  drive(nullptr, [&] {
     const auto now = std::chrono::steady_clock::now();
     const std::uint64_t productive = productive_rounds_;
     if (productive != std::exchange(rounds, productive)) deadline = now + kShutdownTimeout;

@@ -110,14 +110,14 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   void act(protocol::ChannelClosed& closed);
   void act(protocol::Notice& notice);
   void submit(const std::shared_ptr<Operation>& operation);
-  void tick(bool blocked);
+  void tick();
   void run_callbacks();
   void fail(const Status& status);
   void wake_sleepers();
   void ended(Operation& operation, const std::shared_ptr<DeviceEvent>& event);
   Status note_streams(Operation& operation);
   void wait_for_namesake(const std::shared_ptr<Operation>& operation);
-  void drive(const std::function<bool()>& finished);
+  void drive(const Operation* operation, const std::function<bool()>& finished);
   void background();
 
   RuntimeOptions options_;

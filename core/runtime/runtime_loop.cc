@@ -20,8 +20,6 @@ constexpr std::uint64_t kRoundsPerLook = 8;
 }  // namespace
 
 bool Runtime::iterate() {
-  // Before the mailbox is emptied: whoever waits has posted before.
-  const bool blocked = participants_.all_wait();
   const std::uint64_t work_before = executor_.work_done();
   ++rounds_;
   bool progress = drain_mailbox();
@@ -42,7 +40,7 @@ bool Runtime::iterate() {
       pump();
     }
   }
-  if (node_.wants_tick() || (!progress && rounds_ % kRoundsPerTick == 0)) tick(blocked);
+  if (node_.wants_tick() || (!progress && rounds_ % kRoundsPerTick == 0)) tick();
   if (progress) ++productive_rounds_;
   if (node_.failed() && !std::exchange(failure_told_, true)) {
     if (options_.on_failure) options_.on_failure(node_.stop_reason());
@@ -71,6 +69,7 @@ bool Runtime::drain_mailbox() {
 
 void Runtime::submit(const std::shared_ptr<Operation>& operation) {
   const protocol::Token token = operations_.push(operation);
+  operation->token = token;
   Status status;
   if (const auto* parameter = std::get_if<PlanParameterRequest>(&operation->wish)) {
     const protocol::PlanInfo* plan = node_.catalog().plan(parameter->plan);
@@ -89,9 +88,12 @@ void Runtime::submit(const std::shared_ptr<Operation>& operation) {
   act(refused);
 }
 
-void Runtime::tick(bool blocked) {
+void Runtime::tick() {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
-  node_.tick(std::chrono::duration_cast<std::chrono::microseconds>(now).count(), blocked);
+  std::vector<protocol::Token> awaited = participants_.awaited();
+  // Whoever waits has posted before, so what they posted is seen now.
+  if (mailbox_filled_ || callbacks_due_) awaited.clear();
+  node_.tick(std::chrono::duration_cast<std::chrono::microseconds>(now).count(), awaited);
   pump();
 }
 
@@ -194,6 +196,7 @@ void Runtime::wake_sleepers() {
 
 void Runtime::run_callbacks() {
   if (!callbacks_due_) return;
+  const Participants::Working working(participants_);
   std::vector<std::function<void()>> due;
   {
     const std::lock_guard lock(mailbox_mutex_);

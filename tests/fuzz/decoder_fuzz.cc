@@ -32,8 +32,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     (void)node.receive(rank == 0 ? 1 : 0, sealed).ok();
     (void)node.take_actions();
     (void)node.take_messages();
-    node.tick(1'000'000, true);
-    node.tick(9'000'000'000, true);
+    node.tick(1'000'000, {1});
+    node.tick(9'000'000'000, {1});
     (void)node.take_messages();
   }
   return 0;

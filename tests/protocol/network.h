@@ -34,14 +34,14 @@ class Network {
   int size() const { return static_cast<int>(nodes_.size()); }
 
   Token submit(int rank, const Request& request) {
-    const Token token = next_token_++;
+    const Token token = latest_[rank] = next_token_++;
     const Status status = (*this)[rank].submit(token, request);
     if (!status.ok()) completions[static_cast<std::size_t>(rank)][token] = {token, status, 0};
     return token;
   }
 
   Token submit_parameter(int rank, std::uint32_t plan, std::uint32_t index) {
-    const Token token = next_token_++;
+    const Token token = latest_[rank] = next_token_++;
     const Status status = (*this)[rank].submit_parameter(token, plan, index);
     if (!status.ok()) completions[static_cast<std::size_t>(rank)][token] = {token, status, 0};
     return token;
@@ -76,6 +76,13 @@ class Network {
     }
   }
 
+  /// What the rank waits for, if its only thread waits for what it submitted last.
+  std::vector<Token> awaited(int rank) const {
+    const auto last = latest_.find(rank);
+    if (last == latest_.end() || completed(rank, last->second)) return {};
+    return {last->second};
+  }
+
   bool completed(int rank, Token token) const {
     return completions[static_cast<std::size_t>(rank)].count(token) != 0;
   }
@@ -102,6 +109,7 @@ class Network {
 
   std::vector<std::unique_ptr<Node>> nodes_;
   Token next_token_ = 1;
+  std::map<int, Token> latest_;  ///< per rank: what it submitted last
 };
 
 inline Request allreduce_of(const std::string& name, Shape shape = {4}) {

@@ -24,7 +24,8 @@ struct Clock {
   void pass(Time duration, int stopped = -1) {
     for (const Time end = now + duration; now < end; now += kSecond / 10) {
       for (int rank = 0; rank < network.size(); ++rank) {
-        if (rank != stopped) network[rank].tick(now, blocked);
+        if (rank == stopped) continue;
+        network[rank].tick(now, blocked ? network.awaited(rank) : std::vector<Token>());
       }
       network.settle(true, stopped);
     }
@@ -170,7 +171,7 @@ TEST_CASE("what was announced before a reset does not count after it") {
   Time now = 0;
   const auto tick_all = [&] {
     now += kSecond;
-    for (int rank = 0; rank < 3; ++rank) network[rank].tick(now, true);
+    for (int rank = 0; rank < 3; ++rank) network[rank].tick(now, network.awaited(rank));
   };
   tick_all();
   network.settle();

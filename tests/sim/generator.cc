@@ -32,6 +32,9 @@ class Generator : ScenarioBuilder {
     if (random_.chance(30)) phase();
     const bool deadlocks = options_.deadlocks && scenario_.ranks > 1 && random_.chance(20);
     if (deadlocks || random_.chance(30)) scenario_.grace = random_.between(20, 200);
+    if (scenario_.grace > 0 && random_.chance(50)) {
+      scenario_.wake_max = random_.between(1, 3 * static_cast<int>(scenario_.grace));
+    }
     for (int i = deadlocks ? random_.between(1, 2) : 0; i > 0; --i) {
       deadlock();
       phase();

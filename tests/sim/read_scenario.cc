@@ -38,7 +38,8 @@ class ScenarioReader {
     const std::map<std::string, int*> numbers = {
         {"ranks", &scenario_.ranks},     {"radix", &scenario_.radix},
         {"delay", &scenario_.delay_max}, {"skew", &scenario_.skew_max},
-        {"think", &scenario_.think_max}, {"burst", &scenario_.burst_percent}};
+        {"think", &scenario_.think_max}, {"burst", &scenario_.burst_percent},
+        {"wake", &scenario_.wake_max}};
     if (numbers.count(first) != 0) {
       words >> *numbers.at(first);
     } else if (first == "grace") {

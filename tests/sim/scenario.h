@@ -61,6 +61,7 @@ struct Scenario {
   int delay_max = 20;                          ///< of a message, in ticks of virtual time
   int skew_max = 0;                            ///< what some links are slower than others
   int think_max = 20;                          ///< between two wishes of a rank
+  int wake_max = 1;                            ///< until a thread sees that it need not wait
   int burst_percent = 0;                       ///< that the next wish follows at once
   std::int64_t grace = 0;                      ///< until a blocked rank says so; 0: never
   std::vector<std::vector<int>> process_sets;  ///< world ranks; the first is the world

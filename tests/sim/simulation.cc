@@ -84,12 +84,27 @@ class Simulation {
       } while (thread.wish < block.size() && random_.chance(scenario_.burst_percent));
       pump(rank);
       timeline_.after(random_.between(1, scenario_.think_max), [=, this] { think(rank, index); });
-    } else if (thread.waiting == 0) {
-      ++thread.block;
-      thread.wish = 0;
-      if (index == 0) note_quiet(rank);
-      timeline_.after(1, [=, this] { think(rank, index); });
+    } else {
+      wait(rank, index);
     }
+  }
+
+  /// A thread of the rank has nothing more to submit in its block: it waits for one operation after
+  /// another, and then goes on to the next block.
+  void wait(int rank, std::size_t index) {
+    VirtualRank& state = at(rank);
+    VirtualThread& thread = state.threads[index];
+    thread.awaited = protocol::kNoToken;
+    std::erase_if(thread.submitted,
+                  [&](protocol::Token token) { return state.pending.count(token) == 0; });
+    if (!thread.submitted.empty()) {
+      thread.awaited = thread.submitted.front();
+      return;
+    }
+    ++thread.block;
+    thread.wish = 0;
+    if (index == 0) note_quiet(rank);
+    timeline_.after(1, [=, this] { think(rank, index); });
   }
 
   void submit(int rank, std::size_t thread, const Wish& wish) {
@@ -127,7 +142,7 @@ class Simulation {
       return;
     }
     state.pending[token] = {wish, thread};
-    ++state.threads[thread].waiting;
+    state.threads[thread].submitted.push_back(token);
     checker_.submitted(rank, wish.operation);
   }
 
@@ -150,7 +165,7 @@ class Simulation {
     VirtualRank& state = at(rank);
     state.ticking = false;
     if (state.dead) return;
-    state.node->tick(timeline_.now() * kMicrosecondsPerTick, state.is_blocked());
+    state.node->tick(timeline_.now() * kMicrosecondsPerTick, state.awaited());
     pump(rank);
   }
 
@@ -242,8 +257,9 @@ class Simulation {
       if (wish.plan >= 0 && !wish.plan_parameter) state.plans[wish.plan] = id;
     }
     checker_.completed(rank, wish.operation, completion);
-    if (--state.threads[thread].waiting == 0) {
-      timeline_.after(1, [=, this, thread = thread] { think(rank, thread); });
+    if (state.threads[thread].awaited == completion.token) {
+      timeline_.after(random_.between(1, scenario_.wake_max),
+                      [=, this, thread = thread] { wait(rank, thread); });
     }
   }
 

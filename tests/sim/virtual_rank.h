@@ -17,10 +17,13 @@
 
 namespace ringleader::sim {
 
+/// Submits the wishes of a block, then waits for them one after another. A thread whose operation
+/// has completed takes its time to notice, and seems to wait until then.
 struct VirtualThread {
   std::size_t block = 0;
   std::size_t wish = 0;
-  int waiting = 0;  ///< operations of this block that have not completed
+  std::vector<protocol::Token> submitted;  ///< of this block, as far as it has not waited for them
+  protocol::Token awaited = protocol::kNoToken;
 };
 
 struct PendingWish {
@@ -52,16 +55,15 @@ struct VirtualRank {
     return thread == 0 || scenario->setup.empty() || threads[0].block >= scenario->setup[rank];
   }
 
-  /// Every thread that has not finished waits.
-  bool is_blocked() const {
-    bool any = false;
+  /// What each thread that has not finished seems to wait for; empty if one does not wait.
+  std::vector<protocol::Token> awaited() const {
+    std::vector<protocol::Token> tokens;
     for (std::size_t i = 0; i < threads.size(); ++i) {
       if (has_finished(i)) continue;
-      const VirtualThread& thread = threads[i];
-      if (thread.wish < program()[i][thread.block].size() || thread.waiting == 0) return false;
-      any = true;
+      if (threads[i].awaited == protocol::kNoToken) return {};
+      tokens.push_back(threads[i].awaited);
     }
-    return any;
+    return tokens;
   }
 
   bool wants_ticks() const { return !dead && (node->pending() > 0 || node->wants_tick()); }

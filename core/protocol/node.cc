@@ -91,7 +91,7 @@ Status Node::check(const Request& request) const {
 Status Node::submit_parameter(Token token, std::uint32_t plan, std::uint32_t index,
                               SourceLocation where) {
   if (stopped_) return *stopped_;
-  if (leaving_) return Status(Code::shutdown, "this rank has shut down");
+  if (leaving_) return Status(Code::shutdown, "a gradient: this rank has shut down");
   const auto found = plans_.find(plan);
   const PlanInfo* info = catalog_.plan(plan);
   if (found == plans_.end() || info == nullptr) {

@@ -80,7 +80,12 @@ struct Notice {
   std::string text;
 };
 
-using Action = std::variant<Launch, Completion, ChannelClosed, Notice>;
+/// A deadlock was proved: everything that was pending and undecided has ended.
+struct Reset {
+  Status reason;
+};
+
+using Action = std::variant<Launch, Completion, ChannelClosed, Notice, Reset>;
 
 class Node {
  public:
@@ -181,6 +186,7 @@ class Node {
   void raise(Alarm alarm);
   void act_on_own(Alarm alarm);
   Standing standing() const;
+  void inquire();
   void conclude_survey();
   void judge(const Survey& survey);
   void notice(std::string text);
@@ -232,7 +238,8 @@ class Node {
   std::uint64_t void_before_ = 0;                   ///< the log length after the last reset
 
   Watch watch_;
-  Time now_ = 0;
+  Time now_ = 0;         ///< that has passed while this rank ran
+  Time ticked_at_ = 0;
   bool blocked_ = false;
   std::uint64_t inquiry_at_ = 0;      ///< the log length after the latest inquiry
   Time inquired_at_ = INT64_MIN / 2;  ///< root

@@ -187,6 +187,7 @@ Status Node::apply_entry(const InquiryEntry& entry) {
 
 Status Node::apply_entry(const ResetEntry& entry) {
   void_before_ = catalog_.log_length();
+  actions_.emplace_back(Reset{entry.reason});
   readiness_.forget_all();
   joins_.clear();
   end_everything(entry.reason);

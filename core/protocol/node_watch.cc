@@ -16,6 +16,10 @@ namespace {
 /// Inquiries do not follow each other faster, however many ranks raise alarms.
 constexpr Time kBetweenInquiries = 200'000;
 
+/// More time than this between two ticks passed for nobody here: the process, and perhaps the whole
+/// job, was stopped and continued.
+constexpr Time kTickGapMax = 2'000'000;
+
 double seconds(Time time) { return static_cast<double>(time) * 1e-6; }
 
 std::string shortened(std::string name) {
@@ -35,9 +39,9 @@ bool Node::all_wait(const std::vector<Token>& awaited) const {
 
 void Node::tick(Time now, const std::vector<Token>& awaited) {
   if (stopped_ || tree_.size == 1) return;
-  now_ = now;
+  now_ += std::clamp(now - std::exchange(ticked_at_, now), Time{0}, kTickGapMax);
   blocked_ = all_wait(awaited);
-  const Alarm alarm = watch_.tick(now, blocked_, operations_.oldest());
+  const Alarm alarm = watch_.tick(now_, blocked_, operations_.oldest());
   if (alarm >= Alarm::unheard) {
     act_on_own(alarm);
   } else {
@@ -51,13 +55,19 @@ void Node::tick(Time now, const std::vector<Token>& awaited) {
   std::uint64_t reporters = std::uint64_t{1} << kSelf;
   for (int i = 0; i < tree_.child_count(); ++i) reporters |= std::uint64_t{1} << i;
   if (watch_.is_complete(reporters, tree_.levels_below())) conclude_survey();
+  if (coordinator_ && !stopped_) inquire();
+}
+
+void Node::inquire() {
+  // Whoever is overdue is told the end soon: not by way of patience with a rank that does not answer.
+  const bool overdue = alarm_ == Alarm::overdue && inquiring_ != Alarm::overdue;
+  if (overdue) attempt_ = 0;
   const Time pause = kBetweenInquiries << std::min(attempt_, 6U);
-  const bool may_inquire = !watch_.is_open() && now - inquired_at_ >= pause;
-  if (coordinator_ && alarm_ != Alarm::none && may_inquire && !stopped_) {
-    inquiring_ = std::exchange(alarm_, Alarm::none);
-    inquired_at_ = now;
-    coordinator_->inquire(attempt_);
-  }
+  const bool may_inquire = !watch_.is_open() && now_ - inquired_at_ >= pause;
+  if (alarm_ == Alarm::none || !(may_inquire || overdue)) return;
+  inquiring_ = std::exchange(alarm_, Alarm::none);
+  inquired_at_ = now_;
+  coordinator_->inquire(attempt_);
 }
 
 /// Alarms are passed on once between two inquiries, however many ranks raise them.
@@ -164,12 +174,12 @@ void Node::judge(const Survey& survey) {
   } else if (inquiring_ == Alarm::overdue) {
     abort_all(
         Status(Code::rank_lost, fmt::format("stalled: some rank has waited for longer than {:g} s "
-                                            "(stall_abort_s), so all ranks give up",
+                                            "(RINGLEADER_STALL_ABORT_S), so all ranks give up",
                                             seconds(watch_.options().stall_abort_us)) +
                                     report(survey, catalog_)));
   } else if (inquiring_ == Alarm::late && now_ - warned_at_ >= watch_.options().stall_warning_us) {
     warned_at_ = now_;
-    notice(fmt::format("some rank has waited for longer than {:g} s (stall_warning_s)",
+    notice(fmt::format("some rank has waited for longer than {:g} s (RINGLEADER_STALL_WARNING_S)",
                        seconds(watch_.options().stall_warning_us)) +
            report(survey, catalog_));
   }

@@ -27,6 +27,14 @@ constexpr microseconds kFollowerRest{200};
 /// background threads answer in milliseconds; the rest is for a large batch still in flight.
 constexpr std::chrono::seconds kShutdownTimeout{60};
 
+/// "allreduce 'loss' (train.cc:42)"
+std::string describe(const Operation& operation) {
+  const auto* const request = std::get_if<protocol::Request>(&operation.wish);
+  const std::string what = request == nullptr ? "a gradient" : protocol::describe(*request);
+  const std::string site = to_string(operation.where);
+  return site.empty() ? what : what + " (" + site + ")";
+}
+
 }  // namespace
 
 Runtime::Runtime(RuntimeOptions options, std::unique_ptr<ControlPlane> control_plane,
@@ -91,7 +99,7 @@ void Runtime::post(const std::shared_ptr<Operation>& operation, Wake wake) {
   }
   const std::lock_guard lock(mailbox_mutex_);
   if (closed_) {
-    operation->status = Status(Code::shutdown, "the library has been shut down");
+    operation->status = Status(Code::shutdown, describe(*operation) + ": the library has been shut down");
     operation->done = true;
     return;
   }

@@ -40,7 +40,7 @@ struct RuntimeOptions {
   bool any_thread = true;       ///< false: only the constructing thread may use the adapters
   bool oversubscribed = false;  ///< more ranks on this node than cores: never spin
   Memory memory;
-  std::function<void(const Status&)> on_failure;  ///< called once, if a rank was lost or stalled
+  std::function<void(const Status&)> on_failure;  ///< called if a rank was lost, or all stalled
 };
 
 struct RuntimeCounters {
@@ -109,6 +109,7 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   void act(protocol::Completion& completion);
   void act(protocol::ChannelClosed& closed);
   void act(protocol::Notice& notice);
+  void act(protocol::Reset& reset);
   void submit(const std::shared_ptr<Operation>& operation);
   void tick();
   void run_callbacks();

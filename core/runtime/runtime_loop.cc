@@ -208,6 +208,10 @@ void Runtime::run_callbacks() {
 
 void Runtime::act(protocol::Notice& notice) { log(LogLevel::warning, notice.text); }
 
+void Runtime::act(protocol::Reset& reset) {
+  if (options_.on_failure) options_.on_failure(reset.reason);
+}
+
 void Runtime::act(protocol::ChannelClosed& closed) { executor_.close_channel(closed.channel); }
 
 void Runtime::fail(const Status& status) {

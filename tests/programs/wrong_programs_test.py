@@ -152,7 +152,7 @@ class WrongPrograms(unittest.TestCase):
         outcome = run("endless", RINGLEADER_STALL_WARNING_S="1", RINGLEADER_STALL_ABORT_S="3")
         text = self.assert_same_everywhere(outcome, "rank_lost", ranks=(0, 2))
         self.assertIn("rank 1: has nothing pending; has not submitted plan 'optimizer'", text)
-        warnings = [line for line in outcome.run.err if "stall_warning_s" in line]
+        warnings = [line for line in outcome.run.err if "RINGLEADER_STALL_WARNING_S" in line]
         self.assertEqual(len(warnings), 1, outcome.run.text)
         self.assertTrue(2.9 < outcome.slowest < 6, outcome.run.text)
         self.assertNotEqual(outcome.run.exit_code, 0)

@@ -53,7 +53,7 @@ TEST_CASE("a rank that is late is warned about once, with what it has not submit
   CHECK(network.notices.empty());
   clock.pass(60 * kSecond);
   REQUIRE(network.notices.size() == 1);
-  CHECK(contains(network.notices[0], "10 s (stall_warning_s)"));
+  CHECK(contains(network.notices[0], "10 s (RINGLEADER_STALL_WARNING_S)"));
   CHECK(contains(network.notices[0], "ranks 0-3: wait for allreduce 'slow', 10."));
   CHECK(contains(network.notices[0],
                  "rank 4: has nothing pending; has not submitted allreduce 'slow' of ranks 0-3"));
@@ -112,6 +112,50 @@ TEST_CASE("a rank that does not run is named, with those that are reached throug
   CHECK(contains(status.message(), "rank 1: no answer"));
   CHECK(contains(status.message(), "through it are reached ranks 3-4"));
   CHECK(network[3].failed());  // told directly, not by way of rank 1
+}
+
+TEST_CASE("a rank that stops is named also where it has been asked for long") {
+  // With the default grace the root asks again and again, each time with more patience.
+  Network network(3, options_with(kSecond, 10 * kSecond, 300 * kSecond));
+  Clock clock(network);
+  clock.blocked = true;
+  const Token token = network.submit(0, allreduce_of("x"));
+  network.submit(2, allreduce_of("x"));
+  clock.pass(303 * kSecond, 1);
+  const Status status = network.status(0, token);
+  CHECK(status.code() == Code::rank_lost);
+  CHECK(contains(status.message(), "rank 1: no answer"));
+  CHECK(contains(status.message(), "RINGLEADER_STALL_ABORT_S"));
+  CHECK(network[2].stop_reason() == status);
+}
+
+TEST_CASE("time that passed while the whole job was stopped does not count") {
+  Network network(2, options_with(kSecond, 10 * kSecond, 20 * kSecond));
+  Clock clock(network);
+  const Token token = network.submit(0, allreduce_of("x"));
+  clock.pass(kSecond);
+  clock.now += 1000 * kSecond;
+  clock.pass(5 * kSecond);
+  CHECK(network.notices.empty());
+  CHECK_FALSE(network.completed(0, token));
+}
+
+TEST_CASE("nobody is late who has released a plan that others still use") {
+  Network network(2, options_with(kSecond, 2 * kSecond, 5 * kSecond));
+  Clock clock(network);
+  Request plan;
+  plan.op = Op::register_plan;
+  plan.name = "ringleader/plan/sgd";
+  plan.tensors = {{"w", {4}, DType::f32}};
+  for (int rank = 0; rank < 2; ++rank) network.submit(rank, plan);
+  network.settle();
+  Request release;
+  release.op = Op::release_plan;
+  release.name = "ringleader/release_plan/0";
+  network.submit(0, release);
+  clock.pass(20 * kSecond);
+  CHECK(network.notices.empty());
+  CHECK_FALSE(network[0].failed());
 }
 
 TEST_CASE("without the root each rank gives up by itself") {

@@ -5,8 +5,11 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <functional>
 #include <limits>
+#include <utility>
 
 namespace ringleader {
 namespace {
@@ -29,7 +32,23 @@ void check_name(const protocol::Request& request) {
   }
 }
 
+void check_reduction(const protocol::Request& request) {
+  if (static_cast<int>(request.reduce_op) >= kReduceOpCount) {
+    refuse(request, fmt::format("there is no reduction {}", static_cast<int>(request.reduce_op)));
+  }
+  for (const auto& [name, value] : {std::pair("prescale", request.prescale),
+                                    std::pair("postscale", request.postscale)}) {
+    if (!std::isfinite(value)) refuse(request, fmt::format("{} is not finite: {}", name, value));
+  }
+}
+
 void check_tensor(const protocol::Request& request, const ConstTensorView& tensor) {
+  if (static_cast<int>(tensor.dtype()) >= kDTypeCount) {
+    refuse(request, fmt::format("there is no element type {}", static_cast<int>(tensor.dtype())));
+  }
+  if (static_cast<int>(tensor.device()) >= kDeviceCount) {
+    refuse(request, fmt::format("there is no device {}", static_cast<int>(tensor.device())));
+  }
   if (tensor.shape().size() > kDimensionsMax) refuse(request, "more than 32 dimensions");
   // The product must not overflow, nor must the number of bytes.
   std::int64_t room =
@@ -39,7 +58,12 @@ void check_tensor(const protocol::Request& request, const ConstTensorView& tenso
     room /= std::max<std::int64_t>(extent, 1);
   }
   if (room == 0) refuse(request, "too many elements in " + to_string(tensor.shape()));
-  if (tensor.data() == nullptr && tensor.count() > 0) refuse(request, "the tensor has no memory");
+  if (tensor.count() == 0) return;
+  if (tensor.data() == nullptr) refuse(request, "the tensor has no memory");
+  if (reinterpret_cast<std::uintptr_t>(tensor.data()) % size_of(tensor.dtype()) != 0) {
+    refuse(request, fmt::format("the tensor is not aligned to its {} elements",
+                                name_of(tensor.dtype())));
+  }
 }
 
 void check_pair(const protocol::Request& request, const ConstTensorView& input,

@@ -16,7 +16,10 @@ namespace ringleader {
 /// The name is neither empty, nor too long, nor the library's own.
 void check_name(const protocol::Request& request);
 
-/// The tensor has memory and a sensible shape.
+/// There is such a reduction, and its factors are finite.
+void check_reduction(const protocol::Request& request);
+
+/// The tensor has a type, memory that is aligned, and a sensible shape.
 void check_tensor(const protocol::Request& request, const ConstTensorView& tensor);
 
 /// Input and output agree and do not overlap without being the same.

@@ -3,7 +3,9 @@
 // Copies of one rank's state to all ranks.
 #pragma once
 
+#include <ringleader/core/source_location.h>
 #include <ringleader/core/tensor.h>
+#include <ringleader/ops/handle.h>
 #include <ringleader/ops/process_set.h>
 #include <ringleader/ops/slot.h>
 
@@ -13,13 +15,19 @@
 
 namespace ringleader {
 
+/// Waits until all have ended, as other ranks may use this rank's memory until then, and throws the
+/// first error.
+void wait_for_all(const std::vector<Handle>& handles);
+
 /// Overwrites every slot's parameter with the root's. Collective over the process set; the slots
 /// must have equal names, shapes and types on all ranks. Blocks.
-void broadcast_parameters(const std::vector<Slot>& slots, int root, ProcessSet process_set = {});
+void broadcast_parameters(const std::vector<Slot>& slots, int root, ProcessSet process_set = {},
+                          SourceLocation where = SourceLocation::current());
 
 /// Returns the root's bytes on every rank; what the others pass is ignored, and its length may
 /// differ. Collective over the process set. Blocks.
 std::vector<std::byte> broadcast_object(std::string_view name, const std::vector<std::byte>& bytes,
-                                        int root, ProcessSet process_set = {});
+                                        int root, ProcessSet process_set = {},
+                                        SourceLocation where = SourceLocation::current());
 
 }  // namespace ringleader

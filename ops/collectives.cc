@@ -32,6 +32,7 @@ protocol::Request make_reduction(Op op, std::string_view name, ReduceOp reduce_o
   request.postscale = options.postscale;
   request.average_over_contributors = options.average_over_contributors;
   check_name(request);
+  check_reduction(request);
   const bool sums = reduce_op == ReduceOp::sum || reduce_op == ReduceOp::average;
   if (options.prescale != 1.0 && !sums) {
     refuse(request, "prescale applies to sum and average only");

@@ -18,13 +18,14 @@
 #include <ringleader/core/trace.h>
 #include <ringleader/ops/gradient_reducer.h>
 #include <ringleader/ops/optimizer_adapter.h>
-#include <ringleader/ops/sharded_state.h>
+#include <ringleader/ops/optimizer_state.h>
 #include <ringleader/ops/slot.h>
 
 #include <atomic>
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -68,8 +69,9 @@ class DistributedOptimizer {
                              detail::meaning_of<Optimizer>(), options, where) {}
 
   ~DistributedOptimizer() {
+    if (reducer_ == nullptr) return;  // it was moved from
     if constexpr (detail::can_be_sharded<Optimizer>()) {
-      if (shards_ != nullptr) adapter_.unshard(*optimizer_);
+      if (!reducer_->shards().empty() || sharded_) adapter_->unshard(*optimizer_);
     }
   }
   DistributedOptimizer(DistributedOptimizer&&) noexcept = default;
@@ -79,54 +81,77 @@ class DistributedOptimizer {
   /// starts at once while other layers are still being computed. Optional: without any call all
   /// gradients are reduced by step(). Once a program (or the optimizer's adapter) has called it, a
   /// gradient that is not announced in a step counts as missing and contributes zeros.
-  /// Does not block. Errors: invalid_argument if announced more often than passes_per_step.
+  ///
+  /// After synchronize() the first call begins another step: the program has skipped step(). A
+  /// gradient that comes again though others have not come means that the pass before has failed:
+  /// its step is given up, as by abandon_step(), which is the better way to say so.
+  /// Does not block, but where a step is given up. Errors: invalid_argument if announced more often
+  /// than passes_per_step; then the step is given up.
   void ready(std::size_t index, SourceLocation where = SourceLocation::current()) {
-    shards_ == nullptr ? reducer_->ready(index, where) : shards_->ready(index, where);
+    reducer_->ready(index, where);
   }
 
   /// Until the guard is gone, gradients that become ready stay here: the program accumulates them,
   /// and those of the next pass without a guard are reduced with all that has been added up. The
   /// program divides by the number of passes where it wants their mean.
-  [[nodiscard]] NoSyncGuard no_sync() { return NoSyncGuard(reducer("no_sync()")); }
+  [[nodiscard]] NoSyncGuard no_sync() { return NoSyncGuard(unsharded("no_sync()")); }
 
   /// For ranks with different numbers of steps: the guard's end waits until all ranks have come
   /// there, while this rank contributes zeros to the others' steps; then all continue with the
-  /// parameters of the rank that came last.
+  /// parameters and the optimizer's state of the rank that came last. If ranks have made different
+  /// numbers of steps and the state is not known (see OptimizerOptions::stateless), the next step()
+  /// throws invalid_argument.
   ///
   ///   { const auto guard = optimizer.join(); while (data.next()) { ...; optimizer.step(); } }
-  [[nodiscard]] JoinGuard join() { return JoinGuard(reducer("join()")); }
+  [[nodiscard]] JoinGuard join() { return JoinGuard(unsharded("join()")); }
 
   /// With `virtual_workers`: the numbers of this rank's, for a loop that computes the gradients of
   /// one after another. Leaving the loop early gives the step up.
   ///
   ///   for (int worker : optimizer.virtual_workers()) compute_gradients(batch_of(worker));
-  VirtualWorkers virtual_workers() { return VirtualWorkers(reducer("virtual_workers()")); }
+  VirtualWorkers virtual_workers() { return VirtualWorkers(unsharded("virtual_workers()")); }
 
   /// Waits until every gradient holds the result of all ranks, so that it can be clipped or
-  /// inspected; the next step() does not reduce again. Blocks.
+  /// inspected; the next step() does not reduce again. A program may leave that step() out, on all
+  /// ranks alike. Blocks.
+  /// Errors: mismatch, on all ranks, if some give this step up or have left the one before out.
   void synchronize(SourceLocation where = SourceLocation::current()) {
-    shards_ == nullptr ? reducer_->synchronize(where) : shards_->synchronize(where);
+    reducer_->check(where);
+    reducer_->synchronize(where, false);
+  }
+
+  /// Gives the step up that has begun: gradients on their way are waited for and not used, and what
+  /// is announced next begins another one. What the gradients hold is not defined. Collective: all
+  /// ranks give it up, or all do not. zero_grad() of this wrapper does the same where a step has
+  /// begun, and so does the first use after an exception out of step(). Blocks.
+  /// Errors: mismatch, on all ranks, if others do not.
+  void abandon_step(SourceLocation where = SourceLocation::current()) {
+    reducer_->abandon_step(where);
   }
 
   /// synchronize(), then scales all gradients so that the root of the sum of the squares of all
-  /// their elements is at most `norm_max` (Pascanu et al. 2013). Returns what it was. Blocks.
-  double clip_gradient_norm(double norm_max, SourceLocation where = SourceLocation::current()) {
-    return reducer("clip_gradient_norm()").clip_norm(norm_max, where);
+  /// their elements is at most `norm_max` (Pascanu et al. 2013). Returns what it was, equal on all
+  /// ranks. If that is not finite nothing is scaled, and with `error_if_nonfinite` all ranks throw.
+  /// Blocks. Errors: invalid_argument for a norm that is negative or not a number.
+  double clip_gradient_norm(double norm_max, bool error_if_nonfinite = false,
+                            SourceLocation where = SourceLocation::current()) {
+    reducer_->check(where);
+    return unsharded("clip_gradient_norm()").clip_norm(norm_max, error_if_nonfinite, where);
   }
 
-  /// synchronize() unless that was done, then the optimizer's own step. Blocks.
-  /// Errors: invalid_argument from a second thread at the same time, inside no_sync(), or if the
-  /// optimizer has other parameters than when it was wrapped.
+  /// synchronize() unless that was done, then the optimizer's own step. If that throws, the step is
+  /// given up. Blocks.
+  /// Errors: invalid_argument from a second thread at the same time, inside no_sync(), or naming a
+  /// parameter that has changed since it was wrapped, where the change cannot be followed; mismatch
+  /// as synchronize(), or if ranks disagree about the optimizer's settings.
   void step(SourceLocation where = SourceLocation::current()) {
-    const StepGuard guard = begin(where);
-    if (shards_ != nullptr) {
-      shards_->synchronize(where);
-      update();
-      return shards_->gather(where);
-    }
+    const StepGuard guard(*stepping_, where);
+    reducer_->check(where);
+    Transaction transaction(*reducer_);
     collect(where);
     update();
-    reducer_->begin_step();
+    reducer_->begin_step(where);
+    transaction.done = true;
   }
 
   /// For optimizers that evaluate the loss themselves (L-BFGS): calls their step with a function
@@ -134,27 +159,56 @@ class DistributedOptimizer {
   /// step returns. Blocks.
   template <typename Closure, typename = std::enable_if_t<std::is_invocable_v<Closure&>>>
   auto step(Closure&& evaluate, SourceLocation where = SourceLocation::current()) {
-    reducer("step(closure)");
-    const StepGuard guard = begin(where);
+    unsharded("step(closure)");
+    const StepGuard guard(*stepping_, where);
+    reducer_->check(where);
+    Transaction transaction(*reducer_);
     const TraceRange range("optimizer");
-    return adapter_.step(*optimizer_, [&] {
+    auto result = adapter_->step(*optimizer_, [&] {
       auto loss = evaluate();
       collect(where);
       if constexpr (std::is_arithmetic_v<decltype(loss)>) {
         reducer_->combine_loss(TensorView(&loss, {}), where);
       } else {
-        reducer_->combine_loss(adapter_.loss(loss), where);
+        reducer_->combine_loss(adapter_->loss(loss), where);
       }
-      reducer_->begin_step();
+      reducer_->begin_step(where);
       return loss;
     });
+    transaction.done = true;
+    return result;
   }
 
-  /// The optimizer's own, for programs in which this object stands where it stood.
+  /// The optimizer's own, for programs in which this object stands where it stood. Gives a step up
+  /// that has begun.
   template <typename O = Optimizer>
-  auto zero_grad() -> decltype(std::declval<O&>().zero_grad()) {
-    if (shards_ != nullptr) return shards_->zero_gradients();
+  auto zero_grad(SourceLocation where = SourceLocation::current())
+      -> decltype(std::declval<O&>().zero_grad()) {
+    reducer_->zero(where);
+    if constexpr (detail::Has<detail::ZeroWholeOf, Optimizer>::value) {
+      if (sharded_) return adapter_->zero_whole();
+    }
     return optimizer_->zero_grad();
+  }
+
+  /// True on every rank if all have the same bits in the parameters; in the optimizer's state.
+  /// Collective, blocks. Errors: unsupported if the state is not known or divided among the ranks.
+  bool parameters_identical(SourceLocation where = SourceLocation::current()) {
+    return ringleader::parameters_identical(reducer_->parameters(), options_.process_set, where);
+  }
+  bool state_identical(SourceLocation where = SourceLocation::current()) {
+    const auto state = sharded_ ? std::nullopt : detail::state_of(*adapter_, *optimizer_);
+    if (!state) detail::throw_state_unknown("state_identical()", options_.name);
+    return identical(options_.name + "/state", *state, options_.process_set, where);
+  }
+
+  /// Overwrites the optimizer's state with that of the root, a world rank. Collective, blocks.
+  /// Errors: unsupported if the state is not known, unless the optimizer has made no step.
+  void broadcast_state(int root = 0, SourceLocation where = SourceLocation::current()) {
+    if (hand_over(*adapter_, *optimizer_, options_, root, where) || options_.stateless) return;
+    if (reducer_->steps() > 0 || sharded_) {
+      detail::throw_state_unknown("broadcast_optimizer_state()", options_.name);
+    }
   }
 
   /// The wrapped optimizer.
@@ -162,78 +216,130 @@ class DistributedOptimizer {
   Optimizer& operator*() { return *optimizer_; }
 
  private:
-  void update() {
-    const TraceRange range("optimizer");
-    adapter_.step(*optimizer_);
-  }
+  using Adapter = OptimizerAdapter<Optimizer>;
+
+  /// However a step ends, the next one starts clean.
+  struct Transaction {
+    explicit Transaction(GradientReducer& owner) : reducer(owner) {}
+    ~Transaction() {
+      if (!done) reducer.drop_step();
+    }
+    Transaction(const Transaction&) = delete;
+    Transaction& operator=(const Transaction&) = delete;
+    GradientReducer& reducer;
+    bool done = false;
+  };
 
   DistributedOptimizer(std::shared_ptr<Optimizer> optimizer, GradientMeaning meaning,
                        const OptimizerOptions& options, SourceLocation where)
-      : optimizer_(std::move(optimizer)), stepping_(std::make_shared<std::atomic<bool>>(false)) {
-    std::vector<Slot> slots = adapter_.slots(*optimizer_);
-    if (options.sharding == Sharding::optimizer_state) {
-      start_shards(std::move(slots), meaning, options, where);
-      return;
-    }
-    reducer_ =
-        std::make_shared<GradientReducer>(std::move(slots), meaning, options, where, kExchangesUse);
+      : optimizer_(std::move(optimizer)),
+        adapter_(std::make_shared<Adapter>()),
+        stepping_(std::make_shared<std::atomic<bool>>(false)),
+        options_(options),
+        sharded_(options.sharding == Sharding::optimizer_state) {
+    if (sharded_ && !detail::can_be_sharded<Optimizer>()) refuse_sharding();
+    reducer_ = std::make_shared<GradientReducer>(adapter_->slots(*optimizer_), meaning, options,
+                                                 where, hooks());
     if constexpr (detail::Has<detail::ScalarsOf, Optimizer>::value) {
-      reducer_->compare(adapter_.scalars(*optimizer_), where);
+      compare_scalars(adapter_->scalars(*optimizer_), options, where);
     }
-    announce_to(*reducer_, where);
-  }
-
-  static constexpr bool kExchangesUse = detail::Has<detail::SetUsedOf, Optimizer>::value;
-
-  void start_shards(std::vector<Slot> slots, GradientMeaning meaning,
-                    const OptimizerOptions& options, SourceLocation where) {
     if constexpr (detail::can_be_sharded<Optimizer>()) {
-      shards_ = std::make_shared<ShardedState>(std::move(slots), meaning, options, where);
-      adapter_.shard(*optimizer_, shards_->shards());
-      announce_to(*shards_, where);
-    } else {
-      throw Error(
-          Status(Code::invalid_argument,
-                 "DistributedOptimizer '" + options.name +
-                     "': its state cannot be divided among the ranks, because the optimizer "
-                     "is not known to update every element by itself (L-BFGS, LAMB and Muon "
-                     "do not); leave sharding at none"));
+      if (sharded_) adapter_->shard(*optimizer_, reducer_->shards());
+    }
+    if (options.broadcast_parameters && !sharded_) {
+      hand_over(*adapter_, *optimizer_, options, options.root, where);
+    }
+    watch_backward(where);
+  }
+
+  [[noreturn]] void refuse_sharding() const {
+    throw Error(
+        Status(Code::invalid_argument,
+               "DistributedOptimizer '" + options_.name +
+                   "': its state cannot be divided among the ranks, because the optimizer "
+                   "is not known to update every element by itself (L-BFGS, LAMB and Muon "
+                   "do not); leave sharding at none"));
+  }
+
+  static bool hand_over(Adapter& adapter, Optimizer& optimizer, const OptimizerOptions& options,
+                        int root, SourceLocation where) {
+    return detail::hand_over_state(adapter, optimizer, options.name, root, options.process_set,
+                                   where);
+  }
+
+  /// They may outlive this object's address, not what it shares.
+  ReducerHooks hooks() {
+    ReducerHooks hooks;
+    const std::shared_ptr<Optimizer> optimizer = optimizer_;
+    const std::shared_ptr<Adapter> adapter = adapter_;
+    if constexpr (detail::Has<detail::LookOf, Optimizer>::value) {
+      hooks.look = [=](std::vector<SlotNow>& now) { adapter->look(*optimizer, now); };
+    }
+    if constexpr (detail::Has<detail::MissingOf, Optimizer>::value) {
+      hooks.missing = [=](std::size_t index) { return adapter->missing(index); };
+    }
+    if constexpr (detail::Has<detail::ScalarsOf, Optimizer>::value) {
+      hooks.scalars = [=] { return adapter->scalars(*optimizer); };
+    }
+    hooks.hand_over = [=, options = options_](int root) {
+      return hand_over(*adapter, *optimizer, options, root, {});
+    };
+    return hooks;
+  }
+
+  void watch_backward([[maybe_unused]] SourceLocation where) {
+    if constexpr (detail::Has<detail::OnBackwardOf, Optimizer>::value) {
+      const std::shared_ptr<GradientReducer> reducer = reducer_;
+      const std::shared_ptr<Adapter> adapter = adapter_;
+      BackwardEvents events;
+      events.ready = [=](std::size_t index) { reducer->ready(index, where); };
+      events.ended = [=] { return reducer->submit_pass(where); };
+      events.wait = [=] {
+        reducer->synchronize(where);
+        share_use(*adapter, *reducer);
+      };
+      events.failed = [=] { reducer->pass_failed(); };
+      backward_ = adapter_->on_backward(*optimizer_, std::move(events));
     }
   }
 
-  /// Hooks may outlive this object's address, not that of `receiver`.
-  template <typename Receiver>
-  void announce_to(Receiver& receiver, SourceLocation where) {
-    if constexpr (detail::Has<detail::OnReadyOf, Optimizer>::value) {
-      hooks_ = adapter_.on_ready(
-          *optimizer_, [&receiver, where](std::size_t index) { receiver.ready(index, where); });
+  static void share_use([[maybe_unused]] Adapter& adapter,
+                        [[maybe_unused]] GradientReducer& reducer) {
+    if constexpr (detail::Has<detail::SetUsedOf, Optimizer>::value) {
+      adapter.set_used(reducer.used());
     }
   }
 
-  GradientReducer& reducer(const char* member) {
-    if (reducer_ != nullptr) return *reducer_;
+  void update() {
+    const TraceRange range("optimizer");
+    adapter_->step(*optimizer_);
+  }
+
+  GradientReducer& unsharded(const char* member) {
+    if (!sharded_) return *reducer_;
     throw Error(Status(Code::unsupported, std::string(member) + " cannot be used with sharding"));
   }
 
   void collect(SourceLocation where) {
     reducer_->synchronize(where);
-    if constexpr (kExchangesUse) adapter_.set_used(reducer_->used());
-  }
-
-  StepGuard begin(SourceLocation where) {
-    if constexpr (detail::Has<detail::CountOf, Optimizer>::value) {
-      if (reducer_ != nullptr) reducer_->check_count(adapter_.count(*optimizer_));
-    }
-    return StepGuard(*stepping_, where);
+    share_use(*adapter_, *reducer_);
   }
 
   std::shared_ptr<Optimizer> optimizer_;
-  OptimizerAdapter<Optimizer> adapter_;
+  std::shared_ptr<Adapter> adapter_;
   std::shared_ptr<std::atomic<bool>> stepping_;
-  std::shared_ptr<GradientReducer> reducer_;  ///< null with shards
-  std::shared_ptr<ShardedState> shards_;      ///< null without
-  std::shared_ptr<void> hooks_;
+  OptimizerOptions options_;
+  bool sharded_ = false;
+  std::shared_ptr<GradientReducer> reducer_;
+  std::shared_ptr<void> backward_;
 };
+
+/// Overwrites what the wrapped optimizer keeps from step to step with the root's. Collective, blocks.
+template <typename Optimizer>
+void broadcast_optimizer_state(DistributedOptimizer<Optimizer>& optimizer, int root = 0,
+                               SourceLocation where = SourceLocation::current()) {
+  optimizer.broadcast_state(root, where);
+}
 
 template <typename Step>
 DistributedOptimizer(std::vector<Slot>, Step, GradientMeaning)
@@ -242,14 +348,59 @@ template <typename Step>
 DistributedOptimizer(std::vector<Slot>, Step, GradientMeaning, OptimizerOptions)
     -> DistributedOptimizer<detail::SlotStepper<Step>>;
 
-/// Makes an optimizer and wraps it; `arguments` are those of the optimizer's constructor.
+namespace detail {
+
+template <typename Optimizer, typename First, typename... Arguments>
+DistributedOptimizer<Optimizer> make_distributed(SourceLocation where, First&& first,
+                                                 Arguments&&... arguments) {
+  if constexpr (std::is_same_v<std::decay_t<First>, OptimizerOptions>) {
+    return DistributedOptimizer<Optimizer>(
+        std::make_unique<Optimizer>(std::forward<Arguments>(arguments)...), first, where);
+  } else {
+    return DistributedOptimizer<Optimizer>(
+        std::make_unique<Optimizer>(std::forward<First>(first),
+                                    std::forward<Arguments>(arguments)...),
+        {}, where);
+  }
+}
+
+}  // namespace detail
+
+/// Makes an optimizer and wraps it: `arguments` are those of the optimizer's constructor, up to four,
+/// perhaps after OptimizerOptions.
 ///
 ///   auto optimizer = ringleader::distributed<torch::optim::SGD>(model->parameters(), 0.05);
-template <typename Optimizer, typename... Arguments>
-DistributedOptimizer<Optimizer> distributed(Arguments&&... arguments) {
-  return DistributedOptimizer<Optimizer>(
-      std::make_unique<Optimizer>(std::forward<Arguments>(arguments)...), {},
-      SourceLocation::current());
+///   auto other = ringleader::distributed<torch::optim::SGD>(options, model->parameters(), 0.05);
+///
+/// Errors name the call.
+template <typename Optimizer, typename A>
+DistributedOptimizer<Optimizer> distributed(A&& a,
+                                            SourceLocation where = SourceLocation::current()) {
+  return detail::make_distributed<Optimizer>(where, std::forward<A>(a));
+}
+template <typename Optimizer, typename A, typename B>
+DistributedOptimizer<Optimizer> distributed(A&& a, B&& b,
+                                            SourceLocation where = SourceLocation::current()) {
+  return detail::make_distributed<Optimizer>(where, std::forward<A>(a), std::forward<B>(b));
+}
+template <typename Optimizer, typename A, typename B, typename C>
+DistributedOptimizer<Optimizer> distributed(A&& a, B&& b, C&& c,
+                                            SourceLocation where = SourceLocation::current()) {
+  return detail::make_distributed<Optimizer>(where, std::forward<A>(a), std::forward<B>(b),
+                                             std::forward<C>(c));
+}
+template <typename Optimizer, typename A, typename B, typename C, typename D>
+DistributedOptimizer<Optimizer> distributed(A&& a, B&& b, C&& c, D&& d,
+                                            SourceLocation where = SourceLocation::current()) {
+  return detail::make_distributed<Optimizer>(where, std::forward<A>(a), std::forward<B>(b),
+                                             std::forward<C>(c), std::forward<D>(d));
+}
+template <typename Optimizer, typename A, typename B, typename C, typename D, typename E>
+DistributedOptimizer<Optimizer> distributed(A&& a, B&& b, C&& c, D&& d, E&& e,
+                                            SourceLocation where = SourceLocation::current()) {
+  return detail::make_distributed<Optimizer>(where, std::forward<A>(a), std::forward<B>(b),
+                                             std::forward<C>(c), std::forward<D>(d),
+                                             std::forward<E>(e));
 }
 
 }  // namespace ringleader

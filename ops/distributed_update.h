@@ -58,7 +58,7 @@ class DistributedUpdate {
     next_ = 0;
     reducer_->synchronize(where);
     for (Tensor& each : tensors_) update_(each.gradient, *each.weights);
-    reducer_->begin_step();
+    reducer_->begin_step(where);
   }
 
  private:

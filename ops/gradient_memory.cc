@@ -101,6 +101,13 @@ GradientMemory::~GradientMemory() {
   }
 }
 
+void GradientMemory::moved(std::size_t index) {
+  if (wires_[index].dtype() == slots_[index].gradient.dtype()) {
+    wires_[index] = slots_[index].gradient;
+  }
+  homes_[index] = nullptr;  // it is the program's again
+}
+
 void GradientMemory::compress(std::size_t index) {
   const TensorView& gradient = slots_[index].gradient;
   const TensorView& wire = wires_[index];

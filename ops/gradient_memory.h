@@ -40,6 +40,9 @@ class GradientMemory {
     return wires_[index].dtype() != wire_type(slots_[index].gradient.dtype(), compressed_);
   }
 
+  /// The program has put the gradient of slot `index` somewhere else.
+  void moved(std::size_t index);
+
   /// Rounds the gradient into what travels, and brings the result back; nothing without
   /// compression, and on a device.
   void compress(std::size_t index);

@@ -3,126 +3,167 @@
 
 #include <ringleader/core/log.h>
 #include <ringleader/ops/broadcast.h>
+#include <ringleader/ops/collectives.h>
 #include <ringleader/ops/current_session.h>
 #include <ringleader/ops/gradient_reducer_impl.h>
 #include <ringleader/ops/optimizer_checks.h>
+#include <ringleader/ops/plan_transport.h>
+#include <ringleader/ops/scaling.h>
+#include <ringleader/ops/session.h>
+#include <ringleader/ops/sharded_state.h>
 
 #include <fmt/core.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace ringleader {
 namespace {
 
-protocol::Request plan_request(const std::vector<Slot>& slots, GradientMeaning meaning,
-                               const OptimizerOptions& options, int passes) {
-  protocol::Request request;
-  request.op = Op::register_plan;
-  request.process_set = options.process_set.id;
-  request.name = std::string(kReservedPrefix) + "plan/" + options.name;
-  const bool mean = meaning == GradientMeaning::mean;
-  request.reduce_op = mean ? ReduceOp::average : ReduceOp::sum;
-  request.postscale = mean ? 1.0 / passes : 1.0;
-  request.average_over_contributors = options.average_over_contributors;
-  request.device = slots.front().gradient.device();
-  const DType compressed = compressed_type(options.compression);
-  for (const Slot& slot : slots) {
-    request.tensors.push_back(
-        {slot.name, slot.gradient.shape(), wire_type(slot.gradient.dtype(), compressed)});
+/// How often what must agree (learning rates) is compared; it costs the adapter a visit.
+constexpr std::uint64_t kPeriodsPerComparison = 16;
+
+/// Steps in which others were announced until a gradient that was not is worth a warning.
+constexpr int kUnannouncedSteps = 100;
+
+/// The 20 bits of a hash that travel.
+std::uint32_t folded(std::uint64_t hash) { return static_cast<std::uint32_t>(hash & 0xfffffU); }
+
+std::uint32_t hash_of(const std::vector<std::pair<std::string, double>>& scalars) {
+  std::uint64_t hash = 0;
+  for (const auto& scalar : scalars) {
+    hash = XXH3_64bits_withSeed(&scalar.second, sizeof scalar.second, hash);
   }
-  return request;
+  return folded(hash);
+}
+
+std::vector<Slot> with_names(std::vector<Slot> slots,
+                             const std::map<const void*, std::string>& names) {
+  for (Slot& slot : slots) {
+    const auto name = names.find(slot.parameter.data());
+    if (name != names.end()) slot.name = name->second;
+  }
+  return slots;
 }
 
 }  // namespace
 
 GradientReducer::Impl::Impl(std::vector<Slot> slots, GradientMeaning meaning,
-                            const OptimizerOptions& options, bool exchange_use,
+                            const OptimizerOptions& options, ReducerHooks hooks,
                             SourceLocation where)
-    : slots_(std::move(slots)),
+    : slots_(with_names(std::move(slots), options.parameter_names)),
       parameters_(slots_.size()),
-      use_(exchange_use ? slots_.size() : 0, 0.F),
       meaning_(meaning),
       options_(options),
-      runtime_(current_runtime("DistributedOptimizer")),
-      device_(current_device()),
+      hooks_(std::move(hooks)),
       used_here_(slots_.size(), false),
-      announced_(exchange_use) {
-  if (exchange_use) slots_.push_back({"used by a rank", use_, use_, {}});
-  announcements_.assign(slots_.size(), 0);
-  held_back_.assign(slots_.size(), false);
-  operations_.resize(slots_.size());
-  submitted_.assign(slots_.size(), false);
+      unannounced_(slots_.size(), 0),
+      announced_(exchanges_use()) {
+  static_cast<void>(current_runtime("DistributedOptimizer"));
+  device_ = current_device();
   check_optimizer(slots_, options_);
   passes_ = options_.virtual_workers > 0 ? options_.virtual_workers / options_.process_set.size()
                                          : options_.passes_per_step;
-  if (options_.virtual_workers > 0) sums_.assign(slots_.size(), TreeAccumulator(passes_));
-  claim_.emplace(slots_, options_.name);
-  // The plan first: it names what differs between ranks.
-  plan_ = static_cast<std::uint32_t>(run_operation(
-      "DistributedOptimizer", plan_request(slots_, meaning_, options_, passes_), where));
-  if (options_.broadcast_parameters) {
-    ringleader::broadcast_parameters(slots_, options_.root, options_.process_set);
+  if (options_.virtual_workers > 0) sums_.assign(parameters_, TreeAccumulator(passes_));
+  claim_.emplace(slots_, options_.name);  // before what is wrapped already can be moved
+  if (slots_.front().gradient.device() == Device::host) {
+    // In the type of the gradients, so that it needs no batch of its own; rounded it would be wrong.
+    const bool has_f32 = std::any_of(slots_.begin(), slots_.end(), [](const Slot& slot) {
+      return slot.gradient.dtype() == DType::f32;
+    });
+    const bool narrow = !has_f32 || options_.compression != Compression::none;
+    agreement_.emplace(exchanges_use() ? parameters_ : 0, narrow ? DType::f64 : DType::f32);
+    slots_.push_back({"ringleader/step", agreement_->view(), agreement_->view(), {}});
   }
-  memory_.emplace(slots_, compressed_type(options_.compression), device_);
+  announcements_.assign(parameters_, 0);
+  held_back_.assign(parameters_, false);
+  submitted_.assign(slots_.size(), false);
+  // The plan first: it names what differs between ranks.
+  auto plan = std::make_unique<PlanTransport>(slots_, meaning_, options_, passes_, where);
+  if (options_.broadcast_parameters) {
+    ringleader::broadcast_parameters(parameter_slots(), options_.root, options_.process_set);
+  }
+  if (options_.sharding == Sharding::optimizer_state) {
+    plan.reset();  // it was for the agreement
+    transport_ = make_sharded_state(slots_, parameters_, meaning_, options_);
+    claim_.emplace(parameter_slots(), options_.name);
+  } else {
+    plan->move_gradients();
+    transport_ = std::move(plan);
+  }
   log_options();
 }
 
-GradientReducer::Impl::~Impl() {
-  const auto runtime = runtime_.lock();
-  if (runtime == nullptr) return;
-  complete_step();
-  // On a device the last step may only have been enqueued: the plan is in use until it has ended.
-  for (const auto& operation : operations_) {
-    if (operation != nullptr && !operation->done) runtime->wait(*operation);
-  }
-  protocol::Request request;
-  request.op = Op::release_plan;
-  request.process_set = options_.process_set.id;
-  request.name = fmt::format("{}release_plan/{}", kReservedPrefix, plan_);
-  request.target = plan_;
-  runtime->post(make_operation(std::move(request)));
-}
-
-/// If the program gives a step up while some gradients are on their way, the others' memory must
+/// If the program ends the wrapper while some gradients are on their way, the others' memory must
 /// stay until those have arrived, and so must ours: the step ends with what there is.
-void GradientReducer::Impl::complete_step() {
+GradientReducer::Impl::~Impl() {
   const std::lock_guard lock(mutex_);
   if (std::find(submitted_.begin(), submitted_.end(), true) == submitted_.end()) return;
   try {
-    submit_rest({});
-    static_cast<void>(wait_for_all());
+    submit_rest(false, {});
+    static_cast<void>(transport_->wait_for_all());
   } catch (const Error&) {  // the library is over, and nothing on its way any more
   }
+}
+
+std::string GradientReducer::Impl::title() const {
+  return fmt::format("DistributedOptimizer '{}'", options_.name);
+}
+
+std::vector<Slot> GradientReducer::Impl::parameter_slots() const {
+  return {slots_.begin(), slots_.begin() + static_cast<std::ptrdiff_t>(parameters_)};
 }
 
 void GradientReducer::Impl::log_options() const {
   if (log_level() > LogLevel::debug) return;
   constexpr const char* kCompressions[] = {"none", "fp16", "bf16"};
   log(LogLevel::debug,
-      fmt::format("DistributedOptimizer '{}': {} parameters, gradients are {}s, {} pass(es) per "
-                  "step, compression {}, {} virtual workers, broadcast {}",
-                  options_.name, parameters_, meaning_ == GradientMeaning::mean ? "mean" : "sum",
-                  passes_, kCompressions[static_cast<int>(options_.compression)],
-                  options_.virtual_workers, options_.broadcast_parameters ? "yes" : "no"));
+      fmt::format("{}: {} parameters, gradients are {}s, {} pass(es) per step, compression {}, {} "
+                  "virtual workers, broadcast {}",
+                  title(), parameters_, meaning_ == GradientMeaning::mean ? "mean" : "sum", passes_,
+                  kCompressions[static_cast<int>(options_.compression)], options_.virtual_workers,
+                  options_.broadcast_parameters ? "yes" : "no"));
 }
 
 void GradientReducer::Impl::ready(std::size_t index, SourceLocation where) {
   const std::lock_guard lock(mutex_);
   if (index >= parameters_) refuse(options_, fmt::format("there is no parameter {}", index));
-  used_here_[index] = true;
+  if (failed_pass_) give_up(where);
+  if (synchronized_) forget_passes();  // the program has skipped step(), on all ranks alike
   if (holding_back_) {
+    used_here_[index] = true;
     held_back_[index] = true;
     return;
   }
   const int expected = options_.virtual_workers > 0 ? passes_done_ + 1 : passes_;
-  if (synchronized_ || announcements_[index] == expected) {
-    refuse(options_, fmt::format("the gradient of '{}' was announced more than {} time(s) in one "
-                                 "step; call step(), or set passes_per_step",
-                                 slots_[index].name, expected));
-  }
+  if (announcements_[index] == expected) announced_again(index, where);
+  used_here_[index] = true;
   announced_ = true;
   take(index, runtime::Runtime::Wake::yes, where);
+}
+
+/// Either the pass before has failed, and the program has begun the next one, or it computes several
+/// passes per step and does not say so. The first may go on: a mean over the ranks of what has been
+/// averaged is the same again. In the second case the next pass writes to gradients on their way.
+void GradientReducer::Impl::announced_again(std::size_t index, SourceLocation where) {
+  const bool whole = std::all_of(announcements_.begin(), announcements_.end(),
+                                 [](int announcements) { return announcements > 0; });
+  if (!whole && meaning_ == GradientMeaning::mean && options_.virtual_workers == 0) {
+    log(LogLevel::warning,
+        fmt::format("{}: the gradient of '{}' comes again before step(), though others have not "
+                    "come ({}): the backward pass before is given up; call abandon_step() when one "
+                    "fails",
+                    title(), slots_[index].name, to_string(where)));
+    return give_up(where);
+  }
+  failed_pass_ = true;  // the next one begins a step
+  refuse(options_,
+         fmt::format("the gradient of '{}' was announced twice in one step ({}): put all backward "
+                     "passes of a step but the last inside no_sync(), or call synchronize() after "
+                     "each; call abandon_step() when one fails",
+                     slots_[index].name, to_string(where)));
 }
 
 /// One more pass has computed the gradient.
@@ -133,9 +174,13 @@ void GradientReducer::Impl::take(std::size_t index, runtime::Runtime::Wake wake,
   if (complete) submit(index, wake, where);
 }
 
-/// What no pass has computed on this rank counts as zeros.
-void GradientReducer::Impl::clear_if_missing(std::size_t index) {
+/// What no pass has computed on this rank counts as zeros, unless it is there all the same.
+void GradientReducer::Impl::prepare_missing(std::size_t index) {
   if (!announced_ || announcements_[index] > 0 || held_back_[index]) return;
+  if (hooks_.missing != nullptr && hooks_.missing(index)) {
+    used_here_[index] = true;
+    return;
+  }
   const TensorView& gradient = slots_[index].gradient;
   if (gradient.bytes() == 0) return;
   if (gradient.device() == Device::host) {
@@ -147,12 +192,9 @@ void GradientReducer::Impl::clear_if_missing(std::size_t index) {
 
 void GradientReducer::Impl::begin_workers() {
   const std::lock_guard lock(mutex_);
-  for (std::size_t i = 0; i < slots_.size(); ++i) {
-    if (submitted_[i]) {
-      refuse(options_, "virtual_workers() again before step(), while gradients are on their way");
-    }
+  if (std::find(submitted_.begin(), submitted_.end(), true) != submitted_.end()) {
+    refuse(options_, "virtual_workers() again before step(), while gradients are on their way");
   }
-  synchronized_ = false;
   forget_passes();
 }
 
@@ -160,106 +202,315 @@ void GradientReducer::Impl::end_worker() {
   const std::lock_guard lock(mutex_);
   for (std::size_t i = parameters_; i-- > 0;) {
     if (announcements_[i] > passes_done_) continue;
-    clear_if_missing(i);
+    prepare_missing(i);
     take(i, runtime::Runtime::Wake::no, {});
   }
   ++passes_done_;
 }
 
-void GradientReducer::Impl::synchronize(SourceLocation where) {
+/// The backward pass has ended: what it has not announced is submitted now, so that whoever waits
+/// for several optimizers waits for none that lacks something.
+bool GradientReducer::Impl::submit_pass(SourceLocation where) {
   const std::lock_guard lock(mutex_);
-  if (synchronized_) return;
+  const bool last_pass = std::find(announcements_.begin(), announcements_.end(), passes_) !=
+                         announcements_.end();
+  if (synchronized_ || holding_back_ || failed_pass_ || !last_pass || !sums_.empty()) {
+    return false;
+  }
+  submit_rest(false, where);
+  return true;
+}
+
+void GradientReducer::Impl::synchronize(bool for_step, SourceLocation where) {
+  const std::lock_guard lock(mutex_);
+  if (failed_pass_) give_up(where);
+  // A program that announces its gradients says by that when a step begins that follows one that was
+  // left out. Of the others it is told by what the gradients hold.
+  const bool tells = announced_ || !sums_.empty() || !has_agreement();
+  if (synchronized_ && (tells || (for_step && hash_of_gradients() == hash_))) return;
   if (holding_back_) refuse(options_, "gradients cannot be used inside no_sync()");
   if (!sums_.empty() && passes_done_ != passes_) {
     refuse(options_, fmt::format("the gradients of {} of {} virtual workers were computed; loop "
                                  "over virtual_workers()",
                                  passes_done_, passes_));
   }
-  submit_rest(where);
-  const Status first_error = wait_for_all();
+  if (synchronized_) {
+    reduce_again(where);
+  } else {
+    complete(false, where);
+  }
+  synchronized_ = true;
+  if (!for_step && !tells) hash_ = hash_of_gradients();
+}
+
+/// The gradients have been reduced in this step. Either the program has left it out, and these are
+/// the next one's, or it has changed them since on all ranks alike. For a mean both is right; a sum
+/// must not be taken of what is a sum already, and that is equal on all ranks.
+void GradientReducer::Impl::reduce_again(SourceLocation where) {
+  const bool sums = meaning_ == GradientMeaning::sum;
+  const auto before = sums ? copies() : std::vector<std::vector<std::byte>>();
+  forget_passes();
+  again_ = true;
+  try {
+    complete(false, where);
+  } catch (...) {
+    again_ = false;
+    throw;
+  }
+  again_ = false;
+  if (sums && agreement_->hear(transport_->sum_factor()).contents_equal) restore(before);
+}
+
+std::uint64_t GradientReducer::Impl::hash_of_gradients() const {
+  std::uint64_t hash = 0;
+  for (std::size_t i = 0; i < parameters_; ++i) {
+    const TensorView& gradient = slots_[i].gradient;
+    hash = XXH3_64bits_withSeed(gradient.data(), gradient.bytes(), hash);
+  }
+  return hash;
+}
+
+std::vector<std::vector<std::byte>> GradientReducer::Impl::copies() const {
+  std::vector<std::vector<std::byte>> copies;
+  for (std::size_t i = 0; i < parameters_; ++i) {
+    const TensorView& gradient = slots_[i].gradient;
+    const auto* const bytes = static_cast<const std::byte*>(gradient.data());
+    const bool on_host = gradient.device() == Device::host && gradient.bytes() > 0;
+    copies.emplace_back(bytes, on_host ? bytes + gradient.bytes() : bytes);
+  }
+  return copies;
+}
+
+void GradientReducer::Impl::restore(const std::vector<std::vector<std::byte>>& copies) {
+  for (std::size_t i = 0; i < parameters_; ++i) {
+    if (copies[i].empty()) continue;
+    std::memcpy(slots_[i].gradient.data(), copies[i].data(), copies[i].size());
+  }
+}
+
+void GradientReducer::Impl::abandon_step(SourceLocation where) {
+  const std::lock_guard lock(mutex_);
+  failed_pass_ = false;
+  if (!synchronized_) complete(true, where);
+  forget_passes();
+}
+
+/// The program sets all gradients to zero. Where a step has begun, that gives it up.
+void GradientReducer::Impl::zero(SourceLocation where) {
+  const std::lock_guard lock(mutex_);
+  if (!synchronized_ && (failed_pass_ || begun())) complete(true, where);
+  failed_pass_ = false;
+  forget_passes();
+}
+
+bool GradientReducer::Impl::begun() const {
+  return std::any_of(announcements_.begin(), announcements_.end(), [](int n) { return n > 0; });
+}
+
+void GradientReducer::Impl::pass_failed() {
+  const std::lock_guard lock(mutex_);
+  failed_pass_ = !synchronized_ && begun();
+}
+
+/// Completes a step that nobody wants. What the program has put into its gradients since stays.
+void GradientReducer::Impl::give_up(SourceLocation where) {
+  const auto kept = copies();
+  complete(true, where);
+  restore(kept);
+  failed_pass_ = false;
+  forget_passes();
+}
+
+/// Every rank has submitted every slot when this returns. Throws after that, if at all.
+void GradientReducer::Impl::complete(bool abandons, SourceLocation where) {
+  submit_rest(abandons, where);
+  const Status first_error = transport_->wait_for_all();
+  std::fill(submitted_.begin(), submitted_.end(), false);
+  ++periods_;
+  failed_pass_ = false;
   if (!first_error.ok()) {
     forget_passes();  // the step is given up; the next call begins a new one
     throw Error(first_error);
   }
-  synchronized_ = true;
+  if (!has_agreement()) return;
+  const StepHeard heard = agreement_->hear(transport_->sum_factor());
+  judge(heard, abandons, where);
+  if (options_.average_over_contributors) divide_by_contributors(heard.ranks);
 }
 
 /// In backward order, in which gradients usually become ready.
-void GradientReducer::Impl::submit_rest(SourceLocation where) {
-  for (std::size_t i = slots_.size(); i-- > 0;) {
+void GradientReducer::Impl::submit_rest(bool abandons, SourceLocation where) {
+  for (std::size_t i = parameters_; i-- > 0;) {
     if (submitted_[i]) continue;
-    if (i == parameters_) {
-      std::copy(used_here_.begin(), used_here_.end(), use_.begin());
-    } else {
-      clear_if_missing(i);
-    }
+    prepare_missing(i);
     submit(i, runtime::Runtime::Wake::no, where);
   }
+  if (!has_agreement() || submitted_[parameters_]) return;
+  StepSaid said{rank(), abandons, steps_, {}};
+  if (hooks_.scalars != nullptr && periods_ % kPeriodsPerComparison == 0) {
+    said.scalars = hash_of(hooks_.scalars());
+  }
+  if (again_) said.contents = folded(hash_of_gradients());
+  agreement_->say(said, used_here_);
+  submit(parameters_, runtime::Runtime::Wake::no, where);
 }
 
-Status GradientReducer::Impl::wait_for_all() {
-  const auto runtime = runtime_.lock();
-  Status first_error;
-  for (std::size_t i = slots_.size(); i-- > 0;) {
-    auto& operation = operations_[i];
-    void* const stream = slots_[i].gradient.stream();
-    const Status status =
-        runtime == nullptr ? operation->status : runtime->wait(*operation, stream);
-    submitted_[i] = false;
-    if (first_error.ok()) first_error = status;
-    if (status.ok()) {
-      memory_->expand(i);
-    } else {
-      operation.reset();
-    }
+void GradientReducer::Impl::submit(std::size_t index, runtime::Runtime::Wake wake,
+                                   SourceLocation where) {
+  transport_->submit(index, wake, where);
+  submitted_[index] = true;
+}
+
+void GradientReducer::Impl::judge(const StepHeard& heard, bool abandons, SourceLocation where) {
+  const auto fail = [&](const std::string& what) {
+    forget_passes();
+    steps_ = 0;  // from here on the ranks count alike
+    throw Error(Status(Code::mismatch, fmt::format("{}, step {} ({}): {}", title(), periods_,
+                                                   to_string(where), what)));
+  };
+  if (heard.abandoning > 0 && heard.abandoning < heard.ranks) {
+    const std::string who = heard.abandoning == 1
+                                ? fmt::format("rank {} gives", heard.abandoning_rank)
+                                : fmt::format("{} ranks give", heard.abandoning);
+    fail(fmt::format("{} the step up (abandon_step(), zero_grad() or an exception), and the other "
+                     "{} of {} ranks, {}, do not; do the same on all ranks",
+                     who, heard.ranks - heard.abandoning, heard.ranks,
+                     abandons ? "not this one" : "this one among them"));
   }
-  return first_error;
+  if (!heard.steps_equal) {
+    fail(
+        "some ranks have made a step that others have left out (a loss that is not finite there, or "
+        "an exception), so their parameters differ; do the same on all ranks");
+  }
+  if (heard.scalars_equal) return;
+  forget_passes();
+  compare_scalars(hooks_.scalars(), options_, where);
+}
+
+/// Rare: the transport has divided by the size of the set, and some rank has joined.
+void GradientReducer::Impl::divide_by_contributors(int ranks) {
+  const int size = options_.process_set.size();
+  if (ranks == size || ranks == 0 || meaning_ == GradientMeaning::sum) return;
+  for (std::size_t i = 0; i < parameters_; ++i) {
+    scale(slots_[i].gradient, static_cast<double>(size) / ranks);
+  }
 }
 
 std::vector<bool> GradientReducer::Impl::used() const {
-  std::vector<bool> used;
-  for (const float use : use_) used.push_back(use > 0);
+  std::vector<bool> used(parameters_, true);
+  for (std::size_t i = 0; exchanges_use() && has_agreement() && i < parameters_; ++i) {
+    used[i] = agreement_->used(i);
+  }
   return used;
 }
 
-void GradientReducer::Impl::begin_step() {
+void GradientReducer::Impl::begin_step(SourceLocation where) {
   const std::lock_guard lock(mutex_);
-  synchronized_ = false;
+  transport_->finish_step(where);
+  count_unannounced();
+  ++steps_;
   forget_passes();
 }
 
+void GradientReducer::Impl::drop_step() {
+  const std::lock_guard lock(mutex_);
+  failed_pass_ = !synchronized_ && begun();
+  if (!failed_pass_) forget_passes();
+}
+
+/// A gradient that never comes is often a layer that was forgotten.
+void GradientReducer::Impl::count_unannounced() {
+  if (!announced_ || !begun()) return;
+  std::string names;
+  for (std::size_t i = 0; i < parameters_; ++i) {
+    const bool used = exchanges_use() && has_agreement() ? agreement_->used(i) : used_here_[i];
+    unannounced_[i] = used ? 0 : unannounced_[i] + 1;
+    if (unannounced_[i] == kUnannouncedSteps) names += fmt::format(" '{}'", slots_[i].name);
+  }
+  if (names.empty()) return;
+  log(LogLevel::warning,
+      fmt::format("{}: no gradient has come for {} steps of{}; is a layer not used, or frozen?",
+                  title(), kUnannouncedSteps, names));
+}
+
 void GradientReducer::Impl::forget_passes() {
-  announcements_.assign(announcements_.size(), 0);
-  held_back_.assign(held_back_.size(), false);
+  synchronized_ = false;
+  announcements_.assign(parameters_, 0);
+  held_back_.assign(parameters_, false);
   used_here_.assign(parameters_, false);
   for (TreeAccumulator& sum : sums_) sum.reset();
   passes_done_ = 0;
 }
 
-void GradientReducer::Impl::submit(std::size_t index, runtime::Runtime::Wake wake,
-                                   SourceLocation where) {
-  memory_->compress(index);
-  auto& operation = operations_[index];
-  const auto runtime = runtime_.lock();
-  if (runtime == nullptr) {
-    throw Error(
-        Status(Code::not_initialized, "DistributedOptimizer: the library has been shut down"));
+/// Before a step: what the program has changed since the optimizer was wrapped.
+void GradientReducer::Impl::check(SourceLocation where) {
+  const std::lock_guard lock(mutex_);
+  if (state_unknown_) {
+    refuse(options_,
+           fmt::format("at {}: the ranks have made different numbers of steps before join(), and "
+                       "what the optimizer keeps from step to step (momentum) is not known, so the "
+                       "ranks would train different models; describe it (Slot::state, or state() of "
+                       "the optimizer or its adapter), or set OptimizerOptions::stateless",
+                       to_string(where)));
   }
-  // In device memory that of the last step has only been enqueued, but must have ended long ago.
-  if (operation != nullptr && !operation->done) runtime->wait(*operation);
-  if (operation != nullptr && operation.use_count() == 1) {
-    operation->done = false;  // that of the last step serves again
-  } else {
-    operation = std::make_shared<Operation>();
-    operation->wish = PlanParameterRequest{plan_, static_cast<std::uint32_t>(index)};
-    const TensorView& view = slots_[index].gradient;
-    void* const gradient = memory_->wire(index).data();
-    operation->buffers.push_back({gradient, gradient, memory_->widened(index)});
-    if (view.device() != Device::host) operation->streams = {view.stream()};
+  if (hooks_.look == nullptr) return;
+  hooks_.look(now_);
+  if (now_.size() != parameters_) {
+    refuse(options_,
+           fmt::format("the optimizer has {} parameters, and had {} when it was wrapped ('{}' was "
+                       "the last); add parameters before, or wrap them with an optimizer of their "
+                       "own",
+                       now_.size(), parameters_, slots_[parameters_ - 1].name));
   }
-  operation->where = where;
-  submitted_[index] = true;
-  runtime->post(operation, wake);
+  for (std::size_t i = 0; i < parameters_; ++i) {
+    Slot& slot = slots_[i];
+    const SlotNow& now = now_[i];
+    if (now.parameter_count != slot.parameter.count() ||
+        now.gradient_count != slot.gradient.count()) {
+      refuse(options_, fmt::format("parameter '{}' has {} elements and a gradient of {} now, and had "
+                                   "{} when it was wrapped",
+                                   slot.name, now.parameter_count, now.gradient_count,
+                                   slot.parameter.count()));
+    }
+    if (now.parameter != slot.parameter.data()) {
+      slot.parameter = TensorView(now.parameter, slot.parameter.shape(), slot.parameter.dtype());
+    }
+    if (now.gradient == slot.gradient.data()) continue;
+    if (now.gradient == nullptr) {
+      refuse(options_, fmt::format("the gradient of '{}' has no memory any more", slot.name));
+    }
+    if (submitted_[i] || synchronized_) {
+      failed_pass_ = !synchronized_;
+      refuse(options_, fmt::format("the memory of the gradient of '{}' has changed after it was "
+                                   "announced; announce it when it is in its place",
+                                   slot.name));
+    }
+    slot.gradient = TensorView(now.gradient, slot.gradient.shape(), slot.gradient.dtype());
+    transport_->moved(i);
+  }
+}
+
+/// This rank has no more data. What it has begun it completes.
+void GradientReducer::Impl::finish_join() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (failed_pass_ || (!synchronized_ && begun())) complete(failed_pass_, {});
+    forget_passes();
+  }
+  const ProcessSet process_set = options_.process_set;
+  const int last = ringleader::join(process_set);
+  broadcast_parameters(parameter_slots(), last, process_set);
+  auto steps = static_cast<std::int64_t>(steps_);
+  broadcast(options_.name + "/steps", TensorView(&steps, {1}), last, process_set);
+  const bool handed_over = hooks_.hand_over != nullptr && hooks_.hand_over(last);
+  std::int32_t differs = static_cast<std::int64_t>(steps_) == steps ? 0 : 1;
+  ReduceOptions reduce;
+  reduce.process_set = process_set;
+  allreduce(options_.name + "/steps differ", TensorView(&differs, {1}), ReduceOp::max, reduce);
+  const std::lock_guard lock(mutex_);
+  state_unknown_ = differs != 0 && !handed_over && !options_.stateless;
+  steps_ = static_cast<std::uint64_t>(steps);
+  periods_ = 0;
 }
 
 }  // namespace ringleader

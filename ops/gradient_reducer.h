@@ -13,6 +13,9 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -43,9 +46,13 @@ struct OptimizerOptions {
   /// GradientMeaning::mean the result is divided by it, so that k passes equal one k times larger.
   int passes_per_step = 1;
 
-  /// Copy the root's parameters to all ranks when the optimizer is wrapped.
+  /// Copy the root's parameters, and the optimizer's state where it is known, to all ranks when the
+  /// optimizer is wrapped.
   bool broadcast_parameters = true;
   int root = 0;  ///< world rank
+
+  /// Names for errors and reports by the address of the parameter; others keep the adapter's.
+  std::map<const void*, std::string> parameter_names = {};
 
   ProcessSet process_set = {};
 
@@ -62,37 +69,86 @@ struct OptimizerOptions {
   /// share of them one after another (virtual_workers()), and all are added up by one binary tree.
   /// Gradients must be f32, f64 or integers. 0: off.
   int virtual_workers = 0;
+
+  /// The optimizer keeps nothing from step to step but the parameters, so that join() has nothing
+  /// else to hand over. For optimizers whose state is not described.
+  bool stateless = false;
 };
+
+/// What GradientReducer asks of the optimizer; each may be null.
+struct ReducerHooks {
+  /// Fills in one entry per parameter, in order.
+  std::function<void(std::vector<SlotNow>&)> look;
+
+  /// For a gradient that was not announced: brings what is there to the slot's memory and returns
+  /// true, or returns false if there is none. Where it is set, every step also finds out which
+  /// gradients any rank has.
+  std::function<bool(std::size_t)> missing;
+
+  /// What must be equal on all ranks, such as the learning rate.
+  std::function<std::vector<std::pair<std::string, double>>()> scalars;
+
+  /// Overwrites the optimizer's state with that of this world rank, collectively; false if it does
+  /// not know the state.
+  std::function<bool(int)> hand_over;
+};
+
+/// Throws mismatch with the first number that is not equal on all ranks, or with the count if that
+/// is not. Collective over the options' process set, blocks.
+void compare_scalars(const std::vector<std::pair<std::string, double>>& scalars,
+                     const OptimizerOptions& options, SourceLocation where);
 
 /// Threading: one thread at a time, except that ready() may be called from any thread.
 class GradientReducer {
  public:
-  /// exchange_use  every step also finds out which parameters any rank has announced
+  /// Collective, blocks.
   GradientReducer(std::vector<Slot> slots, GradientMeaning meaning, const OptimizerOptions& options,
-                  SourceLocation where, bool exchange_use = false);
+                  SourceLocation where, ReducerHooks hooks = {});
   ~GradientReducer();
   GradientReducer(const GradientReducer&) = delete;
   GradientReducer& operator=(const GradientReducer&) = delete;
 
   /// See DistributedOptimizer.
   void ready(std::size_t index, SourceLocation where);
-  void synchronize(SourceLocation where);
-  double clip_norm(double norm_max, SourceLocation where);
+  /// for_step  the update follows: gradients that were reduced and not changed since are left alone
+  void synchronize(SourceLocation where, bool for_step = true);
+  void abandon_step(SourceLocation where);
+  double clip_norm(double norm_max, bool error_if_nonfinite, SourceLocation where);
 
-  /// Ends the step: the next ready() or synchronize() belongs to the next one.
-  void begin_step();
+  /// The optimizer has made its update: the next ready() or synchronize() belongs to the next step.
+  /// Blocks with sharding.
+  void begin_step(SourceLocation where = {});
+
+  /// The update has thrown, or the backward pass: the step is given up by the next call. Does not
+  /// block and does not throw.
+  void drop_step() noexcept;
+
+  /// A backward pass that announces by itself has ended: submits what it has left out, and returns
+  /// whether there is something to wait for, by synchronize(). Does not block.
+  bool submit_pass(SourceLocation where);
+
+  /// Such a pass has failed halfway. Does not block and does not throw.
+  void pass_failed() noexcept;
+
+  /// The gradients are about to be set to zero: a step that has begun is given up. May block.
+  void zero(SourceLocation where);
+
+  /// Throws invalid_argument, naming the parameter, for what the program has changed since the
+  /// optimizer was wrapped and what cannot go on.
+  void check(SourceLocation where);
 
   /// Replaces the loss of this rank's batch by that of all ranks, as the gradients are. Blocks.
   void combine_loss(const TensorView& loss, SourceLocation where);
 
-  /// Throws mismatch with the first number that is not equal on all ranks. Collective, blocks.
-  void compare(const std::vector<std::pair<std::string, double>>& scalars, SourceLocation where);
-
-  /// Throws invalid_argument if there are not as many slots as when the reducer was made.
-  void check_count(std::size_t count) const;
-
-  /// After synchronize(), with `exchange_use`: per parameter, whether any rank announced it.
+  /// After synchronize(), with ReducerHooks::missing: per parameter, whether any rank has it.
   std::vector<bool> used() const;
+
+  /// Steps that this rank has made.
+  std::uint64_t steps() const;
+
+  /// The parameters; and with sharding, what the optimizer is to step instead.
+  std::vector<Slot> parameters() const;
+  const std::vector<Slot>& shards() const;
 
  private:
   friend class NoSyncGuard;
@@ -115,16 +171,17 @@ class NoSyncGuard {
   GradientReducer::Impl& reducer_;
 };
 
+/// Can be moved, so that a std::optional can hold it.
 class JoinGuard {
  public:
   explicit JoinGuard(GradientReducer& reducer);
   /// Joins, unless an exception is on its way. Throws what join and broadcast throw.
   ~JoinGuard() noexcept(false);
-  JoinGuard(const JoinGuard&) = delete;
-  JoinGuard& operator=(const JoinGuard&) = delete;
+  JoinGuard(JoinGuard&& other) noexcept;
+  JoinGuard& operator=(JoinGuard&&) = delete;
 
  private:
-  GradientReducer::Impl& reducer_;
+  GradientReducer::Impl* reducer_;
   int exceptions_;  ///< on their way when the guard was made
 };
 

@@ -1,18 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is behind GradientReducer and the guards of DistributedOptimizer.
+// What is behind GradientReducer and the guards of DistributedOptimizer: which gradients are
+// complete, and what belongs to a step.
+//
+//            ready()               all ranks have all           begin_step(), or the next ready()
+//   idle ------------> announcing ----------------> synchronized ---------------------> idle
+//                        |                                                                ^
+//                        +---- abandon_step(): completes what is on its way, unused ------+
+//
+// A step is a transaction: however it ends, every rank has submitted each slot once and waited for
+// it, so that the next one starts clean.
 #pragma once
 
-#include <ringleader/core/runtime/runtime.h>
-#include <ringleader/ops/gradient_memory.h>
 #include <ringleader/ops/gradient_reducer.h>
+#include <ringleader/ops/gradient_transport.h>
 #include <ringleader/ops/optimizer_checks.h>
+#include <ringleader/ops/step_agreement.h>
 #include <ringleader/ops/tree_accumulator.h>
 
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace ringleader {
@@ -20,14 +30,21 @@ namespace ringleader {
 class GradientReducer::Impl {
  public:
   Impl(std::vector<Slot> slots, GradientMeaning meaning, const OptimizerOptions& options,
-       bool exchange_use, SourceLocation where);
+       ReducerHooks hooks, SourceLocation where);
   ~Impl();
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
   void ready(std::size_t index, SourceLocation where);
-  void synchronize(SourceLocation where);
-  void begin_step();
+  bool submit_pass(SourceLocation where);
+  void synchronize(bool for_step, SourceLocation where);
+  void abandon_step(SourceLocation where);
+  void zero(SourceLocation where);
+  void pass_failed();
+  void begin_step(SourceLocation where);
+  void drop_step();
+  void finish_join();
+  void check(SourceLocation where);
 
   // For the guards.
   void hold_back(bool value);
@@ -36,45 +53,65 @@ class GradientReducer::Impl {
   void end_worker();
 
   const std::vector<Slot>& slots() const { return slots_; }
+  const std::vector<Slot>& shards() const { return transport_->shards(); }
   std::size_t parameters() const { return parameters_; }
+  std::vector<Slot> parameter_slots() const;
   std::vector<bool> used() const;
+  std::uint64_t steps() const { return steps_; }
   const OptimizerOptions& options() const { return options_; }
   GradientMeaning meaning() const { return meaning_; }
 
  private:
+  bool exchanges_use() const { return hooks_.missing != nullptr; }
+  bool has_agreement() const { return agreement_.has_value(); }
   void log_options() const;
+  void announced_again(std::size_t index, SourceLocation where);
   void take(std::size_t index, runtime::Runtime::Wake wake, SourceLocation where);
-  void clear_if_missing(std::size_t index);
+  void prepare_missing(std::size_t index);
   void submit(std::size_t index, runtime::Runtime::Wake wake, SourceLocation where);
-  void submit_rest(SourceLocation where);
-  Status wait_for_all();
-  void complete_step();
+  void submit_rest(bool abandons, SourceLocation where);
+  void complete(bool abandons, SourceLocation where);
+  void reduce_again(SourceLocation where);
+  std::vector<std::vector<std::byte>> copies() const;
+  void restore(const std::vector<std::vector<std::byte>>& copies);
+  std::uint64_t hash_of_gradients() const;
+  void give_up(SourceLocation where);
+  void judge(const StepHeard& heard, bool abandons, SourceLocation where);
+  void divide_by_contributors(int ranks);
   void forget_passes();
+  void count_unannounced();
+  bool begun() const;
+  std::string title() const;
 
-  std::vector<Slot> slots_;  ///< the parameters, then use_ if it is exchanged
-  std::size_t parameters_;
-  std::vector<float> use_;  ///< per parameter: above 0 if a rank announced it in this step
-  GradientMeaning meaning_;
-  OptimizerOptions options_;
-  std::weak_ptr<runtime::Runtime> runtime_;
+  std::vector<Slot> slots_;  ///< the parameters, then the agreement about the step
+  const std::size_t parameters_;
+  const GradientMeaning meaning_;
+  const OptimizerOptions options_;
+  const ReducerHooks hooks_;
   std::shared_ptr<DevicePort> device_;  ///< null without an accelerator
+  std::optional<StepAgreement> agreement_;  ///< not for gradients in device memory
   std::optional<ParameterClaim> claim_;
-  std::uint32_t plan_ = 0;
   int passes_ = 1;  ///< per step
-  std::optional<GradientMemory> memory_;
-  std::vector<TreeAccumulator> sums_;  ///< per slot; empty without virtual workers
+  std::unique_ptr<GradientTransport> transport_;
+  std::vector<TreeAccumulator> sums_;  ///< per parameter; empty without virtual workers
 
-  std::mutex mutex_;
-  std::vector<int> announcements_;  ///< per slot: in this step
-  std::vector<bool> held_back_;     ///< per slot: announced inside no_sync() in this step
-  std::vector<bool> used_here_;     ///< per parameter: announced in this step
-  std::vector<std::shared_ptr<Operation>>
-      operations_;               ///< per slot: in flight, or of the last step
-  std::vector<bool> submitted_;  ///< per slot: in flight
-  int passes_done_ = 0;          ///< with virtual workers
+  mutable std::mutex mutex_;
+  std::vector<int> announcements_;    ///< per parameter: in this step
+  std::vector<bool> held_back_;       ///< per parameter: announced inside no_sync() in this step
+  std::vector<bool> used_here_;       ///< per parameter: announced in this step, or there
+  std::vector<bool> submitted_;       ///< per slot: in flight
+  std::vector<int> unannounced_;      ///< per parameter: steps in a row that announced others
+  std::vector<SlotNow> now_;          ///< where the program's tensors are
+  int passes_done_ = 0;               ///< with virtual workers
   bool holding_back_ = false;
   bool synchronized_ = false;
-  bool announced_ = false;  ///< the program calls ready(): what is not announced is missing
+  bool again_ = false;                ///< what is being reduced may have been reduced before
+  std::uint64_t hash_ = 0;            ///< of the gradients when the program last synchronized
+  bool failed_pass_ = false;          ///< a backward pass has thrown; the step is yet to be given up
+  bool announced_ = false;            ///< the program calls ready(): what is not announced is missing
+  bool state_unknown_ = false;        ///< ranks made different numbers of steps, and it may differ
+  std::uint64_t steps_ = 0;           ///< made by this rank
+  std::uint64_t periods_ = 0;         ///< reductions of all slots, the same on all ranks
 };
 
 }  // namespace ringleader

@@ -4,8 +4,9 @@
 // it steps it.
 //
 // A class with members `parameters()`, `gradients()` (ranges of equal length whose elements
-// convert to TensorView) and `step()`, and optionally `names()` and `gradient_meaning`, needs no
-// adapter. Any other is described by specializing the trait, of which each wrapper has an object,
+// convert to TensorView) and `step()`, needs no adapter. It may also have `names()`,
+// `gradient_meaning`, `state()` (a range as the first two: what it keeps from step to step, besides
+// the parameters) and `scalars()` (pairs of a name and a number that must be equal on all ranks). Any other is described by specializing the trait, of which each wrapper has an object,
 // so members need not be static; all but the first two are optional:
 //
 //   template <>
@@ -16,12 +17,17 @@
 //     // What its gradients mean; else the program says so where it wraps the optimizer.
 //     static constexpr auto meaning = ringleader::GradientMeaning::mean;
 //
-//     // How many slots there are now, so that one that was added later is noticed.
-//     static std::size_t count(their::Optimizer& optimizer);
+//     // Where its tensors are now, so that what the program has changed since is noticed.
+//     void look(their::Optimizer& optimizer, std::vector<ringleader::SlotNow>& now);
 //
-//     // Calls ready(index) whenever a slot's gradient is complete, until what it returns is gone.
-//     static std::shared_ptr<void> on_ready(their::Optimizer& optimizer,
-//                                           std::function<void(std::size_t)> ready);
+//     // Calls the events' members as the gradients of a backward pass come, until what it returns
+//     // is gone.
+//     std::shared_ptr<void> on_backward(their::Optimizer& optimizer,
+//                                       ringleader::BackwardEvents events);
+//
+//     // For a gradient that was not announced in this step: brings what is there to the slot's
+//     // memory and returns true, or returns false if there is none.
+//     bool missing(std::size_t index);
 //
 //     // For optimizers that step only what has a gradient: which slots any rank has announced in
 //     // this step. Called before each step; the others' gradients are zeros.
@@ -35,12 +41,15 @@
 //     static ringleader::TensorView loss(Loss& loss);
 //
 //     // Names and values of what must be equal on all ranks, such as the learning rate.
-//     static std::vector<std::pair<std::string, double>> scalars(const their::Optimizer&
-//     optimizer);
+//     std::vector<std::pair<std::string, double>> scalars(const their::Optimizer& optimizer);
+//
+//     // What it keeps from step to step besides the parameters; nothing if that is not known. And
+//     // where it is made by the first step: makes it keep tensors like these, of any content.
+//     std::optional<std::vector<ringleader::StateTensor>> state(their::Optimizer& optimizer);
+//     void shape_state(their::Optimizer& optimizer, const std::vector<ringleader::StateShape>&);
 //
 //     // For Sharding::optimizer_state: each element's update depends on that element alone, and
-//     the
-//     // optimizer can be made to step these flat slots instead of its own; and back.
+//     // the optimizer can be made to step these flat slots instead of its own; and back.
 //     static constexpr bool elementwise = true;
 //     void shard(their::Optimizer& optimizer, const std::vector<ringleader::Slot>& shards);
 //     void unshard(their::Optimizer& optimizer);
@@ -51,9 +60,10 @@
 #include <ringleader/ops/slot.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
-#include <iterator>
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -65,11 +75,48 @@ namespace ringleader {
 /// ranks' gradients are combined: means are averaged, sums are added up.
 enum class GradientMeaning { mean, sum };
 
+/// Where the program has a parameter and its gradient at the moment.
+struct SlotNow {
+  void* parameter = nullptr;
+  std::int64_t parameter_count = 0;
+  void* gradient = nullptr;
+  std::int64_t gradient_count = 0;
+};
+
+/// One tensor of an optimizer's state. Names are unique within the optimizer and equal on all ranks.
+struct StateTensor {
+  std::string name;
+  TensorView view;
+};
+
+/// The same without the memory.
+struct StateShape {
+  std::string name;
+  Shape shape;
+  DType dtype = DType::f32;
+};
+
+/// What an adapter says of a backward pass. Called by the thread that runs it.
+struct BackwardEvents {
+  /// The gradient of a slot is complete for this pass. Does not block.
+  std::function<void(std::size_t)> ready;
+  /// The pass has ended, and returns soon: true if wait() is to be called, after all other wrappers
+  /// that take part in the pass have been told the same. Does not block.
+  std::function<bool()> ended;
+  /// Blocks until the gradients are those of all ranks.
+  std::function<void()> wait;
+  /// The pass has thrown. Does not block.
+  std::function<void()> failed;
+};
+
 /// An optimizer that is only a list of slots and a function.
 struct FunctionOptimizer {
   std::vector<Slot> slots;
   std::function<void()> step;
 };
+
+/// The state that slots describe; nothing if none does.
+std::optional<std::vector<StateTensor>> state_of_slots(const std::vector<Slot>& slots);
 
 /// The same for a function that steps the slots it is given, each element by itself.
 struct SlotOptimizer {
@@ -88,6 +135,7 @@ template <>
 struct OptimizerAdapter<FunctionOptimizer> {
   static std::vector<Slot> slots(FunctionOptimizer& optimizer) { return optimizer.slots; }
   static void step(FunctionOptimizer& optimizer) { optimizer.step(); }
+  static auto state(FunctionOptimizer& optimizer) { return state_of_slots(optimizer.slots); }
 };
 
 template <>
@@ -100,6 +148,7 @@ class OptimizerAdapter<SlotOptimizer> {
     whole_ = std::exchange(optimizer.slots, shards);
   }
   void unshard(SlotOptimizer& optimizer) { optimizer.slots = whole_; }
+  static auto state(SlotOptimizer& optimizer) { return state_of_slots(optimizer.slots); }
 
  private:
   std::vector<Slot> whole_;
@@ -124,15 +173,24 @@ using SlotMembers =
 template <typename O>
 using NamesOf = decltype(std::declval<O&>().names());
 template <typename O>
+using MemberStateOf = decltype(std::declval<O&>().state());
+template <typename O>
+using MemberScalarsOf = decltype(std::declval<const O&>().scalars());
+template <typename O>
 using MemberMeaningOf = decltype(O::gradient_meaning);
 
 template <typename O>
 using MeaningOf = decltype(OptimizerAdapter<O>::meaning);
 template <typename O>
-using CountOf = decltype(std::declval<OptimizerAdapter<O>&>().count(std::declval<O&>()));
+using LookOf = decltype(std::declval<OptimizerAdapter<O>&>().look(
+    std::declval<O&>(), std::declval<std::vector<SlotNow>&>()));
 template <typename O>
-using OnReadyOf = decltype(std::declval<OptimizerAdapter<O>&>().on_ready(
-    std::declval<O&>(), std::declval<std::function<void(std::size_t)>>()));
+using OnBackwardOf = decltype(std::declval<OptimizerAdapter<O>&>().on_backward(
+    std::declval<O&>(), std::declval<BackwardEvents>()));
+template <typename O>
+using ZeroWholeOf = decltype(std::declval<OptimizerAdapter<O>&>().zero_whole());
+template <typename O>
+using MissingOf = decltype(std::declval<OptimizerAdapter<O>&>().missing(std::size_t()));
 template <typename O>
 using SetUsedOf = decltype(std::declval<OptimizerAdapter<O>&>().set_used(
     std::declval<const std::vector<bool>&>()));
@@ -191,9 +249,38 @@ struct OptimizerAdapter<Optimizer, detail::SlotMembers<Optimizer>>
     return slots;
   }
   static void step(Optimizer& optimizer) { optimizer.step(); }
-  static std::size_t count(Optimizer& optimizer) {
-    const auto& parameters = optimizer.parameters();
-    return static_cast<std::size_t>(std::distance(std::begin(parameters), std::end(parameters)));
+  static void look(Optimizer& optimizer, std::vector<SlotNow>& now) {
+    now.clear();
+    for (auto&& parameter : optimizer.parameters()) {
+      const TensorView view(parameter);
+      now.push_back({view.data(), view.count(), nullptr, 0});
+    }
+    std::size_t index = 0;
+    for (auto&& gradient : optimizer.gradients()) {
+      if (index == now.size()) break;
+      const TensorView view(gradient);
+      now[index].gradient = view.data();
+      now[index++].gradient_count = view.count();
+    }
+  }
+  static std::optional<std::vector<StateTensor>> state(Optimizer& optimizer) {
+    if constexpr (detail::Has<detail::MemberStateOf, Optimizer>::value) {
+      std::vector<StateTensor> tensors;
+      for (auto&& tensor : optimizer.state()) {
+        tensors.push_back({"state" + std::to_string(tensors.size()), TensorView(tensor)});
+      }
+      return tensors;
+    }
+    return std::nullopt;
+  }
+  static std::vector<std::pair<std::string, double>> scalars(const Optimizer& optimizer) {
+    std::vector<std::pair<std::string, double>> scalars;
+    if constexpr (detail::Has<detail::MemberScalarsOf, Optimizer>::value) {
+      for (const auto& [name, value] : optimizer.scalars()) {
+        scalars.emplace_back(name, static_cast<double>(value));
+      }
+    }
+    return scalars;
   }
 };
 

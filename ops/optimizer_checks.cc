@@ -7,6 +7,8 @@
 #include <fmt/core.h>
 
 #include <bit>
+#include <cstdint>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <set>
@@ -43,8 +45,52 @@ void check_memory(const Slot& slot, const Slot& first, const OptimizerOptions& o
   }
 }
 
+void check_tensor(const TensorView& tensor, const Slot& slot, const char* what,
+                  const OptimizerOptions& options) {
+  if (tensor.count() < 0) {
+    refuse(options, fmt::format("{} '{}' has the shape {}", what, slot.name,
+                                to_string(tensor.shape())));
+  }
+  if (tensor.count() == 0) return;
+  if (tensor.data() == nullptr) {
+    refuse(options, fmt::format("{} '{}' has no memory yet: allocate it before the optimizer is "
+                                "wrapped",
+                                what, slot.name));
+  }
+  if (reinterpret_cast<std::uintptr_t>(tensor.data()) % size_of(tensor.dtype()) != 0) {
+    refuse(options, fmt::format("{} '{}' is not aligned to its elements", what, slot.name));
+  }
+}
+
+/// Tied weights under two names would be reduced twice, and their gradients overwrite each other.
+void check_overlaps(const std::vector<Slot>& slots, TensorView Slot::*member, const char* what,
+                    const OptimizerOptions& options) {
+  std::map<const std::byte*, const Slot*> by_address;
+  for (const Slot& slot : slots) {
+    const auto* const begin = static_cast<const std::byte*>((slot.*member).data());
+    const std::size_t bytes = (slot.*member).bytes();
+    if (bytes == 0) continue;
+    const auto after = by_address.lower_bound(begin);
+    const Slot* other = nullptr;
+    if (after != by_address.end() && after->first < begin + bytes) {
+      other = after->second;
+    } else if (after != by_address.begin()) {
+      const Slot* const before = std::prev(after)->second;
+      const auto* const start = static_cast<const std::byte*>((before->*member).data());
+      if (start + (before->*member).bytes() > begin) other = before;
+    }
+    if (other != nullptr) {
+      refuse(options, fmt::format("{} '{}' shares memory with '{}': list what is tied once", what,
+                                  slot.name, other->name));
+    }
+    by_address[begin] = &slot;
+  }
+}
+
 void check_slots(const std::vector<Slot>& slots, const OptimizerOptions& options) {
-  if (slots.empty()) refuse(options, "the optimizer has no parameters");
+  if (slots.empty()) {
+    refuse(options, "the optimizer has no parameters; wrap it when it has been given some");
+  }
   std::set<std::string> names;
   for (const Slot& slot : slots) {
     if (!names.insert(slot.name).second) {
@@ -53,6 +99,8 @@ void check_slots(const std::vector<Slot>& slots, const OptimizerOptions& options
     const bool fits = slot.parameter.count() == slot.gradient.count() &&
                       slot.parameter.dtype() == slot.gradient.dtype();
     if (!fits) refuse(options, fmt::format("the gradient of '{}' does not fit it", slot.name));
+    check_tensor(slot.parameter, slot, "parameter", options);
+    check_tensor(slot.gradient, slot, "the gradient of", options);
     check_memory(slot, slots.front(), options);
     const bool narrow = size_of(slot.gradient.dtype()) == 2;
     if (options.virtual_workers > 0 && narrow) {
@@ -61,6 +109,8 @@ void check_slots(const std::vector<Slot>& slots, const OptimizerOptions& options
                                   slot.name));
     }
   }
+  check_overlaps(slots, &Slot::parameter, "parameter", options);
+  check_overlaps(slots, &Slot::gradient, "the gradient of", options);
 }
 
 void check_options(const OptimizerOptions& options) {

@@ -1,52 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The small members of GradientReducer, and the guards of DistributedOptimizer.
-#include <ringleader/core/number.h>
-#include <ringleader/core/types.h>
 #include <ringleader/ops/broadcast.h>
 #include <ringleader/ops/collectives.h>
 #include <ringleader/ops/current_session.h>
 #include <ringleader/ops/gradient_reducer_impl.h>
 #include <ringleader/ops/optimizer_checks.h>
+#include <ringleader/ops/scaling.h>
 
 #include <fmt/core.h>
 
 #include <cmath>
 #include <exception>
 #include <span>
+#include <utility>
 
 namespace ringleader {
 namespace {
-
-double sum_of_squares(const TensorView& tensor) {
-  double sum = 0;
-  with_type(tensor.dtype(), [&](auto element) {
-    using T = decltype(element);
-    const auto* const values = static_cast<const T*>(tensor.data());
-    for (std::int64_t i = 0; i < tensor.count(); ++i) {
-      const double value = to_double(values[i]);
-      sum += value * value;
-    }
-  });
-  return sum;
-}
-
-void scale(const TensorView& tensor, double factor) {
-  with_type(tensor.dtype(), [&](auto element) {
-    using T = decltype(element);
-    auto* const values = static_cast<T*>(tensor.data());
-    for (std::int64_t i = 0; i < tensor.count(); ++i) {
-      values[i] = from_double<T>(to_double(values[i]) * factor);
-    }
-  });
-}
 
 double clip_norm_on_device(const std::vector<TensorView>& gradients, double norm_max) {
   const std::shared_ptr<DevicePort> device = current_device();
   const Result<double> squares = device->sum_of_squares(gradients);
   throw_if_error(squares.status());
   const double norm = std::sqrt(*squares);
-  if (norm > norm_max) {
+  if (std::isfinite(norm) && norm > norm_max) {
     for (const TensorView& gradient : gradients) {
       throw_if_error(device->multiply(gradient, norm_max / norm));
     }
@@ -58,29 +35,52 @@ double clip_norm_on_device(const std::vector<TensorView>& gradients, double norm
 
 GradientReducer::GradientReducer(std::vector<Slot> slots, GradientMeaning meaning,
                                  const OptimizerOptions& options, SourceLocation where,
-                                 bool exchange_use)
-    : impl_(std::make_unique<Impl>(std::move(slots), meaning, options, exchange_use, where)) {}
+                                 ReducerHooks hooks)
+    : impl_(std::make_unique<Impl>(std::move(slots), meaning, options, std::move(hooks), where)) {}
 
 GradientReducer::~GradientReducer() = default;
 
 void GradientReducer::ready(std::size_t index, SourceLocation where) { impl_->ready(index, where); }
-void GradientReducer::synchronize(SourceLocation where) { impl_->synchronize(where); }
-void GradientReducer::begin_step() { impl_->begin_step(); }
+void GradientReducer::synchronize(SourceLocation where, bool for_step) {
+  impl_->synchronize(for_step, where);
+}
+void GradientReducer::abandon_step(SourceLocation where) { impl_->abandon_step(where); }
+void GradientReducer::begin_step(SourceLocation where) { impl_->begin_step(where); }
+void GradientReducer::drop_step() noexcept { impl_->drop_step(); }
+bool GradientReducer::submit_pass(SourceLocation where) { return impl_->submit_pass(where); }
+void GradientReducer::pass_failed() noexcept { impl_->pass_failed(); }
+void GradientReducer::zero(SourceLocation where) { impl_->zero(where); }
+void GradientReducer::check(SourceLocation where) { impl_->check(where); }
 std::vector<bool> GradientReducer::used() const { return impl_->used(); }
+std::uint64_t GradientReducer::steps() const { return impl_->steps(); }
+std::vector<Slot> GradientReducer::parameters() const { return impl_->parameter_slots(); }
+const std::vector<Slot>& GradientReducer::shards() const { return impl_->shards(); }
 
-double GradientReducer::clip_norm(double norm_max, SourceLocation where) {
-  impl_->synchronize(where);
+double GradientReducer::clip_norm(double norm_max, bool error_if_nonfinite, SourceLocation where) {
+  if (!(norm_max >= 0)) {
+    refuse(impl_->options(),
+           fmt::format("clip_gradient_norm({}): the norm must be a number that is not negative",
+                       norm_max));
+  }
+  impl_->synchronize(false, where);
   std::vector<TensorView> gradients;
   for (const Slot& slot : std::span(impl_->slots()).first(impl_->parameters())) {
     gradients.push_back(slot.gradient);
   }
-  if (gradients[0].device() != Device::host) return clip_norm_on_device(gradients, norm_max);
-  double squares = 0;
-  for (const TensorView& gradient : gradients) squares += sum_of_squares(gradient);
-  const double norm = std::sqrt(squares);
-  // Written so that a norm that is not a number scales nothing.
-  if (norm > norm_max) {
-    for (const TensorView& gradient : gradients) scale(gradient, norm_max / norm);
+  double norm = 0;
+  if (gradients[0].device() != Device::host) {
+    norm = clip_norm_on_device(gradients, norm_max);
+  } else {
+    double squares = 0;
+    for (const TensorView& gradient : gradients) squares += sum_of_squares(gradient);
+    norm = std::sqrt(squares);
+    // Nothing is scaled by a norm that is not finite: it would spread to all gradients.
+    if (std::isfinite(norm) && norm > norm_max) {
+      for (const TensorView& gradient : gradients) scale(gradient, norm_max / norm);
+    }
+  }
+  if (error_if_nonfinite && !std::isfinite(norm)) {
+    refuse(impl_->options(), fmt::format("the norm of the gradients is {}, on all ranks", norm));
   }
   return norm;
 }
@@ -94,34 +94,35 @@ void GradientReducer::combine_loss(const TensorView& loss, SourceLocation where)
   allreduce(options.name + "/loss", loss, mean ? ReduceOp::average : ReduceOp::sum, reduce, where);
 }
 
-void GradientReducer::compare(const std::vector<std::pair<std::string, double>>& scalars,
-                              SourceLocation where) {
+void compare_scalars(const std::vector<std::pair<std::string, double>>& scalars,
+                     const OptimizerOptions& options, SourceLocation where) {
   std::vector<double> own;
   for (const auto& scalar : scalars) own.push_back(scalar.second);
-  const OptimizerOptions& options = impl_->options();
   const Output all = allgather(options.name + "/scalars", own, options.process_set, where);
   const std::vector<double> values = all.to_vector<double>();
   const std::vector<int> ranks = options.process_set.ranks();
+  const auto differ = [&](const std::string& what, double first, std::size_t rank, double other) {
+    throw Error(Status(
+        Code::mismatch,
+        fmt::format("DistributedOptimizer '{}' ({}): ranks disagree about {}: rank {} has {}, rank "
+                    "{} has {}; make it equal on all ranks",
+                    options.name, to_string(where), what, ranks[0], first, ranks[rank], other)));
+  };
+  const auto count = static_cast<std::size_t>(all.rows()[0]);
   for (std::size_t rank = 1; rank < ranks.size(); ++rank) {
-    for (std::size_t i = 0; i < own.size() && all.rows()[rank] == all.rows()[0]; ++i) {
-      const double theirs = values[rank * own.size() + i];
-      if (theirs == values[i]) continue;
-      throw Error(Status(
-          Code::mismatch,
-          fmt::format("DistributedOptimizer '{}': ranks disagree about {}: rank {} has {}, rank {} "
-                      "has {}; make it equal on all ranks",
-                      options.name, scalars[i].first, ranks[0], values[i], ranks[rank], theirs)));
+    if (all.rows()[rank] != all.rows()[0]) {
+      differ("the number of its settings", static_cast<double>(count), rank,
+             static_cast<double>(all.rows()[rank]));
     }
   }
-}
-
-void GradientReducer::check_count(std::size_t count) const {
-  if (count == impl_->parameters()) return;
-  throw Error(Status(
-      Code::invalid_argument,
-      fmt::format("DistributedOptimizer '{}': the optimizer has {} parameters, and had {} when it "
-                  "was wrapped; add parameters before, or wrap them with an optimizer of their own",
-                  impl_->options().name, count, impl_->parameters())));
+  for (std::size_t rank = 1; rank < ranks.size(); ++rank) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const double other = values[rank * count + i];
+      // Two that are not numbers are no reason to stop.
+      const bool equal = other == values[i] || (std::isnan(other) && std::isnan(values[i]));
+      if (!equal) differ(scalars[i].first, values[i], rank, other);
+    }
+  }
 }
 
 void GradientReducer::Impl::hold_back(bool value) {
@@ -139,13 +140,17 @@ NoSyncGuard::NoSyncGuard(GradientReducer& reducer) : reducer_(*reducer.impl_) {
 NoSyncGuard::~NoSyncGuard() { reducer_.hold_back(false); }
 
 JoinGuard::JoinGuard(GradientReducer& reducer)
-    : reducer_(*reducer.impl_), exceptions_(std::uncaught_exceptions()) {}
+    : reducer_(reducer.impl_.get()), exceptions_(std::uncaught_exceptions()) {
+  if (reducer_->options().sharding != Sharding::none) {
+    throw Error(Status(Code::unsupported, "join() cannot be used with sharding"));
+  }
+}
+JoinGuard::JoinGuard(JoinGuard&& other) noexcept
+    : reducer_(std::exchange(other.reducer_, nullptr)), exceptions_(other.exceptions_) {}
 
 JoinGuard::~JoinGuard() noexcept(false) {
-  if (std::uncaught_exceptions() > exceptions_) return;
-  const ProcessSet process_set = reducer_.options().process_set;
-  const int last = ringleader::join(process_set);
-  broadcast_parameters(reducer_.slots(), last, process_set);
+  if (reducer_ == nullptr || std::uncaught_exceptions() > exceptions_) return;
+  reducer_->finish_join();
 }
 
 StepGuard::StepGuard(std::atomic<bool>& stepping, SourceLocation where) : stepping_(stepping) {

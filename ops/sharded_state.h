@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ShardedState: the state of an optimizer divided among the ranks (ZeRO stage 1, Rajbhandari et al.
+// Sharded state: the state of an optimizer divided among the ranks (ZeRO stage 1, Rajbhandari et al.
 // 2020): each rank gets the sum of the gradients of its shard only, steps its shard, and collects
 // the others' parameters. The bytes that travel are those of one allreduce.
 //
-//   parameters   | p0 | p1 | p2  |pad|  p3  | p4 |pad|      buckets of whole parameters, padded to
-//   a
+//   parameters   | p0 | p1 | p2  |pad|  p3  | p4 |pad|      buckets of whole parameters, padded to a
 //                |    bucket 0       |   bucket 1    |      multiple of the number of ranks
 //   rank 0       |#########          |#######        |
 //   rank 1       |         ##########|       ########|
@@ -13,8 +12,8 @@
 // A bucket's reduce-scatter begins when its last gradient is ready, while others are computed.
 #pragma once
 
-#include <ringleader/core/source_location.h>
 #include <ringleader/ops/gradient_reducer.h>
+#include <ringleader/ops/gradient_transport.h>
 #include <ringleader/ops/slot.h>
 
 #include <cstddef>
@@ -23,40 +22,14 @@
 
 namespace ringleader {
 
-/// Threading: one thread at a time, except that ready() may be called from any thread.
-class ShardedState {
- public:
-  /// slots   as those of DistributedOptimizer; parameters and gradients that can be moved are put
-  ///         into the buckets, the others are copied in every step
-  /// Collective, blocks. Errors: as DistributedOptimizer; invalid_argument for options that cannot
-  /// be combined with shards.
-  ShardedState(std::vector<Slot> slots, GradientMeaning meaning, const OptimizerOptions& options,
-               SourceLocation where);
-  /// Moves parameters and gradients back.
-  ~ShardedState();
-  ShardedState(const ShardedState&) = delete;
-  ShardedState& operator=(const ShardedState&) = delete;
-
-  /// This rank's pieces, one per bucket, as flat parameters of the slots' groups. What the
-  /// optimizer is to step from now on.
-  const std::vector<Slot>& shards() const;
-
-  void ready(std::size_t index, SourceLocation where);
-
-  /// Waits until the shards' gradients hold the result of all ranks.
-  void synchronize(SourceLocation where);
-
-  /// After the optimizer's step: every rank gets all parameters.
-  void gather(SourceLocation where);
-
-  /// Fills all gradients with zeros.
-  void zero_gradients();
-
-  std::size_t parameters() const;
-
- private:
-  class Impl;
-  std::unique_ptr<Impl> impl_;
-};
+/// slots       must outlive it: `parameters` of them, then the agreement about the step.
+///             Parameters and gradients that can be moved are put into the buckets, the others are
+///             copied in every step. When it ends it moves them back.
+/// Its shards() are this rank's pieces, one per parameter that has some. Does not block. Errors:
+/// invalid_argument for options that cannot be combined with shards.
+std::unique_ptr<GradientTransport> make_sharded_state(std::vector<Slot>& slots,
+                                                      std::size_t parameters,
+                                                      GradientMeaning meaning,
+                                                      const OptimizerOptions& options);
 
 }  // namespace ringleader

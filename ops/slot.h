@@ -32,6 +32,12 @@ struct Slot {
   std::function<void(void*)> move_parameter = {};
 
   int group = 0;  ///< of the optimizer's parameter groups, whose options may differ
+
+  /// What the optimizer keeps for this parameter from step to step, such as its momentum: handed
+  /// over by join() and by broadcast_optimizer_state().
+  std::vector<TensorView> state = {};
+
+  std::size_t part_of = 0;  ///< of a shard: the index of the parameter that it is a piece of
 };
 
 /// Slots that lie one after another in two arrays of equal length. `pieces` are names and element

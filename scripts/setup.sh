@@ -17,7 +17,7 @@ fail() {
   exit 1
 }
 
-required="g++ cmake ninja-build pkg-config libfmt-dev libhwy-dev libhwloc-dev openmpi-bin libopenmpi-dev libdnnl-dev
+required="g++ cmake ninja-build pkg-config libfmt-dev libhwy-dev libhwloc-dev libxxhash-dev openmpi-bin libopenmpi-dev libdnnl-dev
   libcli11-dev nlohmann-json3-dev zlib1g-dev"
 # What can be done without: a data set, a second MPI, checks of the source's form.
 optional="dataset-fashion-mnist"

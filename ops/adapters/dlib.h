@@ -99,7 +99,7 @@ class DistributedNet {
     addresses_ = std::move(addresses);
     loss_ = loss == nullptr ? 0.0 : *loss;
     reducer_->synchronize(where);
-    reducer_->begin_step();
+    reducer_->begin_step(where);
     if (loss != nullptr) *loss = loss_;
   }
 

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ringleader/ops/scaling.h>
+
+#include <ringleader/core/number.h>
+#include <ringleader/core/types.h>
+
+namespace ringleader {
+
+double sum_of_squares(const TensorView& tensor) {
+  double sum = 0;
+  with_type(tensor.dtype(), [&](auto element) {
+    using T = decltype(element);
+    const auto* const values = static_cast<const T*>(tensor.data());
+    for (std::int64_t i = 0; i < tensor.count(); ++i) {
+      const double value = to_double(values[i]);
+      sum += value * value;
+    }
+  });
+  return sum;
+}
+
+void scale(const TensorView& tensor, double factor) {
+  with_type(tensor.dtype(), [&](auto element) {
+    using T = decltype(element);
+    auto* const values = static_cast<T*>(tensor.data());
+    for (std::int64_t i = 0; i < tensor.count(); ++i) {
+      values[i] = from_double<T>(to_double(values[i]) * factor);
+    }
+  });
+}
+
+}  // namespace ringleader

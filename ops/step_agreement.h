@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// StepAgreement: what each rank says of a step, in a small tensor that is summed with the gradients,
+// so that ranks which part ways are noticed without a message of its own.
+//
+//   agreement.say({.abandons = false, .steps = steps});       // then its tensor travels
+//   const StepHeard heard = agreement.hear(factor);           // the same on all ranks
+//
+//   | ranks | give up | which: 2 words | steps | scalars: 5 digits | contents: 5 digits | use ... |
+//
+// "Are these numbers equal on n ranks?" is asked in digits of 4 bits: they are if n times the sum of
+// their squares is the square of their sum. Such sums are exact in f32 for 18,000 ranks.
+#pragma once
+
+#include <ringleader/core/tensor.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace ringleader {
+
+struct StepSaid {
+  int rank = 0;             ///< world rank
+  bool abandons = false;    ///< the step is given up here
+  std::uint64_t steps = 0;  ///< made so far
+  std::optional<std::uint32_t> scalars = {};   ///< a hash of 20 bits, if it is their turn
+  std::optional<std::uint32_t> contents = {};  ///< and of gradients that may be reduced already
+};
+
+struct StepHeard {
+  int ranks = 0;            ///< that have not joined
+  int abandoning = 0;       ///< how many of them give the step up
+  int abandoning_rank = 0;  ///< which, if it is one
+  bool steps_equal = true;
+  bool scalars_equal = true;
+  bool contents_equal = true;
+};
+
+/// Threading: one thread at a time.
+class StepAgreement {
+ public:
+  /// parameters  whose use is exchanged; 0: it is not
+  /// dtype       f32 or f64
+  StepAgreement(std::size_t parameters, DType dtype);
+
+  TensorView view();
+
+  /// `used_here` has an entry per parameter.
+  void say(const StepSaid& said, const std::vector<bool>& used_here);
+
+  /// After the sum. `factor` turns what is in the tensor into the sum over the ranks.
+  StepHeard hear(double factor) const;
+
+  /// Whether any rank has used the parameter.
+  bool used(std::size_t parameter) const;
+
+ private:
+  void put(std::size_t word, double value);
+  double get(std::size_t word) const;
+  void put_number(std::size_t word, std::uint64_t number, std::size_t digits);
+  bool equal(std::size_t word, std::size_t digits, double ranks, double factor) const;
+
+  DType dtype_;
+  std::size_t parameters_;
+  std::vector<double> f64_;
+  std::vector<float> f32_;
+};
+
+}  // namespace ringleader

@@ -27,7 +27,7 @@ const std::vector<std::byte*>& arenas() {
     std::vector<std::byte*> found;
     static auto* const mappings = new std::vector<shm::Mapping>;  // as long as the process
     for (const shm::Identity& other : all) {
-      Result<shm::Mapping> mapping = shm::Mapping::open(other);
+      Result<shm::Mapping> mapping = shm::Mapping::open(other, nullptr);
       if (!mapping.ok()) break;
       found.push_back(mapping->data());
       mappings->push_back(std::move(*mapping));

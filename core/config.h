@@ -85,6 +85,9 @@ struct Config {
   /// as the machine has memory. Memory itself is taken when it is given out.
   std::int64_t arena_bytes = 0;
 
+  /// A world of one is meant, though the environment says that this process is one of several.
+  bool allow_single = false;
+
   LogLevel log_level = LogLevel::warning;
 };
 

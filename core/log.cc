@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdio>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -12,14 +13,14 @@ namespace {
 
 struct Logger {
   std::mutex mutex;
-  LogSink sink;
+  std::shared_ptr<const LogSink> sink;
   std::string prefix;
   std::atomic<LogLevel> level{LogLevel::warning};
 };
 
 Logger& logger() {
-  static Logger instance;
-  return instance;
+  static Logger* const instance = new Logger;  // outlives what logs while the process exits
+  return *instance;
 }
 
 }  // namespace
@@ -30,8 +31,9 @@ const char* name_of(LogLevel level) {
 }
 
 void set_log_sink(LogSink sink) {
+  auto shared = sink ? std::make_shared<const LogSink>(std::move(sink)) : nullptr;
   const std::lock_guard lock(logger().mutex);
-  logger().sink = std::move(sink);
+  logger().sink = std::move(shared);
 }
 
 void set_log_level(LogLevel level) { logger().level = level; }
@@ -46,13 +48,17 @@ void set_log_prefix(std::string_view prefix) {
 void log(LogLevel level, std::string_view text) {
   Logger& target = logger();
   if (level < target.level.load(std::memory_order_relaxed)) return;  // a hint; orders nothing
-  const std::lock_guard lock(target.mutex);
-  if (target.sink) {
-    target.sink(level, text);
-    return;
+  std::shared_ptr<const LogSink> sink;
+  std::string line;
+  {
+    const std::lock_guard lock(target.mutex);
+    sink = target.sink;
+    line = target.prefix;
   }
-  std::fprintf(stderr, "ringleader%s%s %s: %.*s\n", target.prefix.empty() ? "" : " ",
-               target.prefix.c_str(), name_of(level), static_cast<int>(text.size()), text.data());
+  if (sink != nullptr) return (*sink)(level, text);  // which may log, or set another sink
+  line = "ringleader" + (line.empty() ? line : " " + line) + " " + name_of(level) + ": ";
+  line.append(text).append("\n");
+  std::fwrite(line.data(), 1, line.size(), stderr);
 }
 
 }  // namespace ringleader

@@ -38,6 +38,26 @@ enum class Op : std::uint8_t {
 };
 constexpr int kOpCount = 11;
 
+/// True for those that move tensors and so reach backends.
+constexpr bool is_collective(Op op) {
+  switch (op) {
+    case Op::allreduce:
+    case Op::allgather:
+    case Op::broadcast:
+    case Op::reduce_scatter:
+    case Op::alltoall:
+      return true;
+    case Op::barrier:
+    case Op::join:
+    case Op::add_process_set:
+    case Op::remove_process_set:
+    case Op::register_plan:
+    case Op::release_plan:
+      return false;
+  }
+  return false;
+}
+
 /// Where a tensor's memory is.
 enum class Device : std::uint8_t { host, cuda };
 constexpr int kDeviceCount = 2;
@@ -97,9 +117,10 @@ decltype(auto) with_type(DType dtype, Visit visit) {
       return visit(BFloat16());
     case DType::f32:
       return visit(float());
-    default:
-      return visit(double());
+    case DType::f64:
+      break;
   }
+  return visit(double());
 }
 
 }  // namespace ringleader

@@ -85,6 +85,18 @@ void check_pair(const protocol::Request& request, const ConstTensorView& input,
   }
 }
 
+void check_disjoint(const protocol::Request& request, const std::vector<TensorView>& tensors) {
+  std::vector<std::pair<const std::byte*, const std::byte*>> ranges;
+  for (const TensorView& tensor : tensors) {
+    const auto* const begin = static_cast<const std::byte*>(tensor.data());
+    if (tensor.bytes() > 0) ranges.emplace_back(begin, begin + tensor.bytes());
+  }
+  std::sort(ranges.begin(), ranges.end());
+  for (std::size_t i = 1; i < ranges.size(); ++i) {
+    if (ranges[i].first < ranges[i - 1].second) refuse(request, "tensors of the group overlap");
+  }
+}
+
 void check_rows(const protocol::Request& request, const ConstTensorView& input) {
   check_tensor(request, input);
   if (input.shape().empty()) refuse(request, "a scalar has no first dimension");

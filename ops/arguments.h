@@ -8,6 +8,7 @@
 #include <ringleader/core/tensor.h>
 
 #include <string_view>
+#include <vector>
 
 namespace ringleader {
 
@@ -25,6 +26,9 @@ void check_tensor(const protocol::Request& request, const ConstTensorView& tenso
 /// Input and output agree and do not overlap without being the same.
 void check_pair(const protocol::Request& request, const ConstTensorView& input,
                 const TensorView& output);
+
+/// No two of the tensors share memory.
+void check_disjoint(const protocol::Request& request, const std::vector<TensorView>& tensors);
 
 /// The tensor has a first dimension.
 void check_rows(const protocol::Request& request, const ConstTensorView& input);

@@ -88,6 +88,7 @@ std::shared_ptr<Operation> describe_group(std::string_view name,
                                           const ReduceOptions& options) {
   protocol::Request request = make_reduction(Op::allreduce, name, op, options);
   if (tensors.empty()) refuse(request, "the group has no tensors");
+  check_disjoint(request, tensors);
   std::vector<TensorBuffers> buffers;
   for (const TensorView& tensor : tensors) {
     check_tensor(request, tensor);
@@ -159,13 +160,13 @@ std::shared_ptr<Operation> describe_unnamed(Op op, const ProcessSet& process_set
 
 Handle submit(std::shared_ptr<Operation> operation, SourceLocation where) {
   operation->where = where;
-  current_runtime("submitting an operation")->post(operation);
+  current_runtime(*operation)->post(operation);
   return Handle(std::move(operation));
 }
 
 const Operation& run(const std::shared_ptr<Operation>& operation, SourceLocation where) {
   operation->where = where;
-  current_runtime("running an operation")->run(operation);
+  current_runtime(*operation)->run(operation);
   throw_if_error(operation->status);
   return *operation;
 }

@@ -8,12 +8,14 @@
 #include <ringleader/core/topology.h>
 
 #include <memory>
+#include <string_view>
 
 namespace ringleader {
 
 /// The runtime between init() and shutdown(). Throws Error(not_initialized) naming `what`.
-std::shared_ptr<runtime::Runtime> current_runtime(const char* what);
-Topology current_topology(const char* what);
+std::shared_ptr<runtime::Runtime> current_runtime(std::string_view what);
+std::shared_ptr<runtime::Runtime> current_runtime(const Operation& operation);
+Topology current_topology(std::string_view what);
 
 /// Whether a sum over the ranks is that of the binary tree of kernels/reduce.h, on any backend that
 /// may be chosen.

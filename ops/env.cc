@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/ops/env.h>
 
+#include <ringleader/core/edit_distance.h>
+#include <ringleader/core/log.h>
 #include <ringleader/core/parse.h>
 
 #include <fmt/core.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -15,6 +21,43 @@
 
 namespace ringleader {
 namespace {
+
+/// Everything that is read here. README.md's table has the same, which a test compares.
+constexpr const char* kVariables[] = {
+    "RINGLEADER_ALGORITHMS",
+    "RINGLEADER_ALGORITHMS_FILE",
+    "RINGLEADER_ALLOW_SINGLE",
+    "RINGLEADER_ARENA_BYTES",
+    "RINGLEADER_BACKEND",
+    "RINGLEADER_BACKGROUND_THREAD",
+    "RINGLEADER_BLOCKED_GRACE_S",
+    "RINGLEADER_DETERMINISTIC",
+    "RINGLEADER_FLIGHT_DIR",
+    "RINGLEADER_FUSION_BYTES",
+    "RINGLEADER_HOST_ID",
+    "RINGLEADER_LOG_LEVEL",
+    "RINGLEADER_NAMES_MAX",
+    "RINGLEADER_NCCL_CGA_SIZE",
+    "RINGLEADER_NCCL_CONNECT_TIMEOUT_S",
+    "RINGLEADER_NCCL_CTAS_MAX",
+    "RINGLEADER_NCCL_CTAS_MIN",
+    "RINGLEADER_NCCL_HIERARCHICAL",
+    "RINGLEADER_NCCL_NET",
+    "RINGLEADER_SEGMENT_BYTES",
+    "RINGLEADER_STALL_ABORT_S",
+    "RINGLEADER_STALL_WARNING_S",
+    "RINGLEADER_TREE_RADIX",
+};
+
+constexpr std::string_view kPrefix = "RINGLEADER_";
+
+/// Of programs around the library: the tests, the scripts.
+bool is_of_others(std::string_view variable) {
+  for (const std::string_view prefix : {"RINGLEADER_TEST_", "RINGLEADER_BENCH_"}) {
+    if (variable.substr(0, prefix.size()) == prefix) return true;
+  }
+  return false;
+}
 
 std::optional<std::string_view> read(const char* variable) {
   const char* value = std::getenv(variable);
@@ -88,6 +131,34 @@ Status read_log_level(LogLevel& out) {
 
 }  // namespace
 
+std::vector<std::string> known_variables() {
+  return {std::begin(kVariables), std::end(kVariables)};
+}
+
+std::optional<std::int64_t> number_from_environment(const char* variable) {
+  const auto value = read(variable);
+  return value ? parse_count(*value) : std::nullopt;
+}
+
+void warn_of_unknown_variables() {
+  static std::atomic_flag told = ATOMIC_FLAG_INIT;
+  if (told.test_and_set()) return;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    const std::string_view setting(*entry);
+    const std::string name(setting.substr(0, setting.find('=')));
+    if (setting.substr(0, kPrefix.size()) != kPrefix || is_of_others(name)) continue;
+    if (std::find(std::begin(kVariables), std::end(kVariables), name) != std::end(kVariables)) {
+      continue;
+    }
+    const char* const closest = *std::min_element(
+        std::begin(kVariables), std::end(kVariables), [&](const char* a, const char* b) {
+          return edit_distance(name, a) < edit_distance(name, b);
+        });
+    log(LogLevel::warning,
+        fmt::format("{} is set, and there is no such variable; did you mean {}?", name, closest));
+  }
+}
+
 Result<Config> config_from_environment(Config config) {
   if (const auto backend = read("RINGLEADER_BACKEND")) config.backend = *backend;
   if (const auto folder = read("RINGLEADER_FLIGHT_DIR")) config.flight_dir = *folder;
@@ -102,6 +173,7 @@ Result<Config> config_from_environment(Config config) {
       read_integer("RINGLEADER_NAMES_MAX", 0, 1 << 24, config.names_max),
       read_integer("RINGLEADER_SEGMENT_BYTES", 0, 1 << 30, config.segment_bytes),
       read_integer("RINGLEADER_ARENA_BYTES", 1 << 20, std::int64_t{1} << 46, config.arena_bytes),
+      read_bool("RINGLEADER_ALLOW_SINGLE", config.allow_single),
       read_bool("RINGLEADER_DETERMINISTIC", config.deterministic),
       read_bool("RINGLEADER_BACKGROUND_THREAD", config.background_thread),
       read_bool("RINGLEADER_NCCL_HIERARCHICAL", config.nccl.hierarchical),

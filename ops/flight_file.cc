@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -47,11 +48,25 @@ bool write_all(int file, const void* data, std::size_t bytes) {
   return true;
 }
 
+/// The file, made if need be, and readable by its owner alone even if it was there before. Neither a
+/// link, which might lead to another file, nor a pipe, which nobody may read.
+int open_private() {
+  const int file =
+      ::open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
+  if (file < 0) return file;
+  struct stat info = {};
+  const bool usable = ::fstat(file, &info) == 0 && S_ISREG(info.st_mode) && info.st_nlink == 1 &&
+                      ::fchmod(file, 0600) == 0 && ::ftruncate(file, 0) == 0;
+  if (usable) return file;
+  ::close(file);
+  return -1;
+}
+
 /// Time and reason are patched in while writing, as the log itself belongs to the runtime.
 void write_log(const char* reason, std::size_t size) {
   const runtime::FlightLog* log = log_to_write;
   if (log == nullptr || writing.test_and_set()) return;
-  const int file = ::open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  const int file = open_private();
   if (file >= 0) {
     using Log = runtime::FlightLog;
     constexpr std::size_t kBefore = offsetof(Log, written);
@@ -91,7 +106,9 @@ void handle(int signal, siginfo_t* info, void* context) {
 Result<std::shared_ptr<FlightFile>> FlightFile::open(const std::string& folder, int rank) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  const std::string name = fmt::format("{}/flight.{}.bin", folder, rank);
+  // The program may change its folder before the file is written.
+  const std::string absolute = std::filesystem::absolute(folder, error).string();
+  const std::string name = fmt::format("{}/flight.{}.bin", absolute, rank);
   if (error || ::access(folder.c_str(), W_OK) != 0 || name.size() >= sizeof path) {
     return Status(
         Code::invalid_argument,

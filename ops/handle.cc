@@ -18,7 +18,12 @@ const Operation& finished(const std::shared_ptr<Operation>& operation) {
 
 }  // namespace
 
-bool Handle::ready() const { return operation_ != nullptr && operation_->done; }
+bool Handle::ready() const {
+  if (operation_ == nullptr) return false;
+  if (operation_->done) return true;
+  if (const auto runtime = operation_->runtime.lock()) runtime->poll();
+  return operation_->done;
+}
 
 void Handle::then(std::function<void(const Status&)> callback) const {
   if (operation_ == nullptr) (void)finished(operation_);  // throws

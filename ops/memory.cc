@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <mutex>
 
 namespace ringleader {
@@ -42,6 +43,9 @@ std::shared_ptr<shm::Segment> process_arena(std::int64_t bytes) {
 }
 
 void* allocate(std::size_t bytes) {
+  // More than there are addresses: a product that overflowed.
+  constexpr auto kMost = static_cast<std::size_t>(PTRDIFF_MAX) - (std::size_t{1} << 20);
+  if (bytes > kMost) throw std::bad_alloc();
   const auto arena = process_arena([] {
     const Result<Config> config = config_from_environment(Config());
     return config.ok() ? config->arena_bytes : 0;  // init() reports what is wrong with it

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <new>
 
 namespace ringleader {
@@ -34,7 +35,7 @@ class SharedAllocator {
   SharedAllocator(const SharedAllocator<U>&) noexcept {}  // NOLINT(google-explicit-constructor)
 
   T* allocate(std::size_t count) {
-    if (count > static_cast<std::size_t>(-1) / sizeof(T)) throw std::bad_array_new_length();
+    if (count > static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T)) throw std::bad_array_new_length();
     return static_cast<T*>(ringleader::allocate(count * sizeof(T)));
   }
   void deallocate(T* memory, std::size_t /*count*/) noexcept { ringleader::free(memory); }

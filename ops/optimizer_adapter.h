@@ -142,7 +142,15 @@ template <>
 class OptimizerAdapter<SlotOptimizer> {
  public:
   static constexpr bool elementwise = true;
-  static std::vector<Slot> slots(SlotOptimizer& optimizer) { return optimizer.slots; }
+  /// What the wrapper moves is stepped where it has been moved to.
+  static std::vector<Slot> slots(SlotOptimizer& optimizer) {
+    std::vector<Slot> slots = optimizer.slots;
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+      follow(slots[i].move_gradient, optimizer, i, &Slot::gradient);
+      follow(slots[i].move_parameter, optimizer, i, &Slot::parameter);
+    }
+    return slots;
+  }
   static void step(SlotOptimizer& optimizer) { optimizer.step(optimizer.slots); }
   void shard(SlotOptimizer& optimizer, const std::vector<Slot>& shards) {
     whole_ = std::exchange(optimizer.slots, shards);
@@ -151,6 +159,19 @@ class OptimizerAdapter<SlotOptimizer> {
   static auto state(SlotOptimizer& optimizer) { return state_of_slots(optimizer.slots); }
 
  private:
+  static void follow(std::function<void(void*)>& move, SlotOptimizer& optimizer, std::size_t index,
+                     TensorView Slot::*member) {
+    if (move == nullptr) return;
+    move = [&optimizer, index, member, tell = std::move(move)](void* to) {
+      if (index < optimizer.slots.size()) {
+        TensorView& tensor = optimizer.slots[index].*member;
+        tensor = TensorView(to, tensor.shape(), tensor.dtype(), tensor.device())
+                     .on(tensor.stream());
+      }
+      tell(to);
+    };
+  }
+
   std::vector<Slot> whole_;
 };
 

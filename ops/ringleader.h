@@ -9,6 +9,7 @@
 #include <ringleader/core/status.h>
 #include <ringleader/core/tensor.h>
 #include <ringleader/core/types.h>
+#include <ringleader/core/version.h>
 #include <ringleader/ops/batch_moments.h>
 #include <ringleader/ops/broadcast.h>
 #include <ringleader/ops/collectives.h>

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/ops/scaling.h>
 
+#include <ringleader/core/float_environment.h>
 #include <ringleader/core/number.h>
 #include <ringleader/core/types.h>
 
 namespace ringleader {
 
 double sum_of_squares(const TensorView& tensor) {
+  const DefaultFloats floats;
   double sum = 0;
   with_type(tensor.dtype(), [&](auto element) {
     using T = decltype(element);
@@ -20,6 +22,7 @@ double sum_of_squares(const TensorView& tensor) {
 }
 
 void scale(const TensorView& tensor, double factor) {
+  const DefaultFloats floats;
   with_type(tensor.dtype(), [&](auto element) {
     using T = decltype(element);
     auto* const values = static_cast<T*>(tensor.data());

@@ -5,6 +5,7 @@
 #include <ringleader/core/log.h>
 #include <ringleader/core/runtime/runtime.h>
 #include <ringleader/core/traffic.h>
+#include <ringleader/core/version.h>
 #include <ringleader/ops/current_session.h>
 #include <ringleader/ops/env.h>
 #include <ringleader/ops/flight_file.h>
@@ -14,7 +15,11 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <exception>
 #include <mutex>
+#include <new>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
 namespace ringleader {
@@ -25,6 +30,7 @@ struct Current {
   std::shared_ptr<void> world;  ///< outlives the runtime
   std::shared_ptr<runtime::Runtime> runtime;
   bool one_tree = true;
+  Status alone;  ///< a world of one by mistake
   std::shared_ptr<DevicePort> device;
   std::function<void()> mark_broken;
   std::shared_ptr<FlightFile> flight_file;  ///< null: not asked for
@@ -34,8 +40,9 @@ struct Current {
 /// The session between init() and shutdown(). Never destroyed: what it holds ends in shutdown(),
 /// which also runs when the process exits.
 struct Holder {
+  std::mutex changing;  ///< held by init() while it works, and before `mutex`
   std::mutex mutex;
-  Current current;
+  Current current;      ///< guarded by mutex
   bool exit_hook = false;
 };
 
@@ -62,43 +69,85 @@ runtime::RuntimeOptions make_runtime_options(const Config& config, const World& 
   return options;
 }
 
-Current start(const InitOptions& options) {
-  Result<Config> config = config_from_environment(options.config);
-  throw_if_error(config.status());
-  set_log_level(config->log_level);
-  Result<World> world = open_world(options.mpi_communicator, *config);
-  throw_if_error(world.status());
-  throw_if_error(prefer_backend(world->backends, config->backend));
-  set_log_prefix(fmt::format("[rank {}]", world->topology.rank));
-  const Machine& machine = world->machine;
+void log_world(const World& world, const Config& config) {
+  if (log_level() > LogLevel::info) return;
+  const Machine& machine = world.machine;
   log(LogLevel::debug,
       fmt::format("{} ranks on this node, {} processing units, {} memory node(s), {} MiB of cache",
-                  world->topology.local_size, machine.processing_units, machine.memory_nodes,
+                  world.topology.local_size, machine.processing_units, machine.memory_nodes,
                   machine.cache_bytes >> 20));
-  if (!world->any_thread && config->background_thread) {
+  log(LogLevel::debug, fmt::format("version {}, {}", version(), world.transports));
+  if (!world.any_thread && config.background_thread) {
     log(LogLevel::info,
         "MPI was initialized without MPI_THREAD_SERIALIZED: progress is made only "
         "while the program waits");
   }
-  Current current;
-  current.topology = world->topology;
-  current.one_tree = world->one_tree;
-  current.device = world->device;
+}
+
+/// What may fail on this rank alone; `current.runtime` has not begun to work when it returns.
+Status prepare(Current& current, World& world, const Config& config) {
+  current.topology = world.topology;
+  current.one_tree = world.one_tree;
+  current.alone = world.alone;
+  current.device = world.device;
   current.traffic_before = traffic_meter.read();
-  current.mark_broken = std::move(world->mark_broken);
-  runtime::RuntimeOptions runtime_options = make_runtime_options(*config, *world);
-  if (!config->flight_dir.empty()) {
-    auto file = FlightFile::open(config->flight_dir, world->topology.rank);
-    throw_if_error(file.status());
+  current.mark_broken = std::move(world.mark_broken);
+  runtime::RuntimeOptions runtime_options = make_runtime_options(config, world);
+  if (!config.flight_dir.empty()) {
+    auto file = FlightFile::open(config.flight_dir, world.topology.rank);
+    if (!file.ok()) return file.status();
     current.flight_file = *file;
     runtime_options.on_failure = [file = *file](const Status& reason) {
       file->write(reason.message());
     };
   }
   current.runtime = std::make_shared<runtime::Runtime>(
-      std::move(runtime_options), std::move(world->control_plane), std::move(world->backends));
+      std::move(runtime_options), std::move(world.control_plane), std::move(world.backends));
   if (current.flight_file) current.flight_file->watch(&current.runtime->flight_log());
+  return Status();
+}
+
+/// An exception of the system (no memory, no thread) as a status.
+template <typename Work>
+Status guarded(const Work& work) {
+  try {
+    return work();
+  } catch (const Error& error) {
+    return error.status();
+  } catch (const std::bad_alloc&) {
+    return Status(Code::transport, "init(): no memory");
+  } catch (const std::system_error& error) {
+    return Status(Code::transport, fmt::format("init(): the system gives no thread: {}", error.what()));
+  } catch (const std::exception& error) {
+    return Status(Code::transport, fmt::format("init(): {}", error.what()));
+  }
+}
+
+Current start(const InitOptions& options) {
+  // A rank that fails tells the others, which would wait for it for ever: nothing is thrown before
+  // all have come to the same point.
+  Config config = options.config;
+  const Status configured = guarded([&] {
+    Result<Config> read = config_from_environment(options.config);
+    if (!read.ok()) return read.status();
+    config = std::move(*read);
+    return Status();
+  });
+  set_log_level(config.log_level);
+  Result<World> world = open_world(options.mpi_communicator, config, configured);
+  throw_if_error(world.status());
+  Current current;
+  const Status prepared = guarded([&] {
+    const Status preferred = prefer_backend(world->backends, config.backend);
+    return preferred.ok() ? prepare(current, *world, config) : preferred;
+  });
+  throw_if_error(world->agree(prepared));
   current.world = std::move(world->keep_alive);
+  set_log_prefix(fmt::format("[rank {}]", world->topology.rank));
+  log_world(*world, config);
+  if (!current.alone.ok()) log(LogLevel::error, current.alone.message());
+  warn_of_unknown_variables();
+  current.runtime->start();
   return current;
 }
 
@@ -108,7 +157,7 @@ Traffic traffic_before() {
   return held.current.traffic_before;
 }
 
-[[noreturn]] void throw_not_initialized(const char* what) {
+[[noreturn]] void throw_not_initialized(std::string_view what) {
   throw Error(
       Status(Code::not_initialized, fmt::format("{}: call ringleader::init() first", what)));
 }
@@ -117,13 +166,24 @@ Traffic traffic_before() {
 
 void init(const InitOptions& options) {
   Holder& held = holder();
-  const std::lock_guard lock(held.mutex);
-  if (held.current.runtime != nullptr) return;
-  held.current = start(options);
+  if (runtime::in_forked_child()) {
+    throw Error(Status(Code::not_initialized,
+                       "init(): this process was made by fork() and is no rank; only its parent can "
+                       "use the library"));
+  }
+  // Not under the lock of `current`: what is logged meanwhile goes to the program, which may ask.
+  const std::lock_guard changing(held.changing);
+  if (is_initialized()) return;
+  Current current = start(options);
+  {
+    const std::lock_guard lock(held.mutex);
+    held.current = std::move(current);
+  }
   if (!std::exchange(held.exit_hook, true)) std::atexit(shutdown);
 }
 
 void shutdown() noexcept {
+  if (runtime::in_forked_child()) return;  // the parent goes on
   Holder& held = holder();
   Current current;
   {
@@ -145,20 +205,42 @@ void shutdown() noexcept {
   set_log_prefix("");
 }
 
+const char* version() { return RINGLEADER_VERSION_STRING; }
+
+std::unique_lock<std::mutex> lock_mpi() { return current_runtime("lock_mpi()")->pause(); }
+
 bool is_initialized() {
   Holder& held = holder();
   const std::lock_guard lock(held.mutex);
   return held.current.runtime != nullptr;
 }
 
-std::shared_ptr<runtime::Runtime> current_runtime(const char* what) {
+namespace {
+
+/// `what` says for what it is wanted, and is asked only if there is none.
+template <typename What>
+std::shared_ptr<runtime::Runtime> running(const What& what) {
   Holder& held = holder();
   const std::lock_guard lock(held.mutex);
-  if (held.current.runtime == nullptr) throw_not_initialized(what);
+  if (held.current.runtime == nullptr) throw_not_initialized(what());
+  if (!held.current.alone.ok()) {
+    throw Error(Status(held.current.alone.code(),
+                       fmt::format("{}: {}", what(), held.current.alone.message())));
+  }
   return held.current.runtime;
 }
 
-Topology current_topology(const char* what) {
+}  // namespace
+
+std::shared_ptr<runtime::Runtime> current_runtime(std::string_view what) {
+  return running([&] { return what; });
+}
+
+std::shared_ptr<runtime::Runtime> current_runtime(const Operation& operation) {
+  return running([&] { return runtime::describe(operation); });
+}
+
+Topology current_topology(std::string_view what) {
   Holder& held = holder();
   const std::lock_guard lock(held.mutex);
   if (held.current.runtime == nullptr) throw_not_initialized(what);

@@ -15,6 +15,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace ringleader {
@@ -29,9 +30,16 @@ struct World {
   bool any_thread = true;  ///< false: only the initializing thread may make progress
   std::shared_ptr<void> keep_alive;   ///< outlives the adapters
   std::function<void()> mark_broken;  ///< the other processes must not be waited for at exit
+  Status alone;  ///< a world of one by mistake: what every operation is to say
+  std::string transports;             ///< how the ranks are reached, for the log
+
+  /// Collective: the first failure of any rank, with its number; ok if all are.
+  std::function<Status(const Status&)> agree;
 };
 
-Result<World> open_world(const void* mpi_communicator, const Config& config);
+/// `configured` is this rank's outcome so far: if it is an error on any rank, all return it.
+Result<World> open_world(const void* mpi_communicator, const Config& config,
+                         const Status& configured);
 
 /// Moves the named backend to the front. Errors: invalid_argument for a name that is not there.
 Status prefer_backend(std::vector<std::unique_ptr<Backend>>& backends, const std::string& name);

@@ -14,6 +14,10 @@
 #include <ringleader/ops/accelerator.h>
 #include <ringleader/ops/agreement.h>
 #include <ringleader/ops/arena.h>
+#include <ringleader/ops/launcher.h>
+#include <ringleader/ops/session.h>
+
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <set>
@@ -41,6 +45,21 @@ Gather make_gather(const MpiWorld& mpi_world, std::shared_ptr<ChannelCommunicato
     if (!members.ok()) return members.status();
     return mpi_transport::gather(*members, bytes);
   };
+}
+
+/// The first failure of any rank, for all.
+Status agree(MPI_Comm comm, int own_rank, const Status& own) {
+  const std::string said =
+      own.ok() ? std::string() : static_cast<char>(own.code()) + own.message();
+  const auto all = mpi_transport::gather(comm, said);
+  if (!all.ok()) return all.status();
+  for (std::size_t rank = 0; rank < all->size(); ++rank) {
+    const std::string& text = (*all)[rank];
+    if (text.empty()) continue;
+    if (static_cast<int>(rank) == own_rank) return own;
+    return Status(static_cast<Code>(text[0]), fmt::format("rank {}: {}", rank, text.substr(1)));
+  }
+  return Status();
 }
 
 Status check_agreement(const MpiWorld& mpi_world, const Config& config) {
@@ -74,7 +93,10 @@ bool hosts_are_subtrees(const std::vector<int>& nodes) {
 Result<ring::RingOptions> ring_options(const MpiWorld& mpi_world, const std::vector<int>& nodes,
                                        const Config& config) {
   auto algorithms = selection::AlgorithmTable::with(config.algorithms);
-  if (!algorithms.ok()) return algorithms.status();
+  if (!algorithms.ok()) {
+    return Status(algorithms.status().code(),
+                  "RINGLEADER_ALGORITHMS: " + algorithms.status().message());
+  }
   ring::RingOptions options{*algorithms, nodes, config.deterministic};
   const bool leaves_node = std::set<int>(nodes.begin(), nodes.end()).size() > 1;
   if (config.segment_bytes > 0) {
@@ -87,13 +109,27 @@ Result<ring::RingOptions> ring_options(const MpiWorld& mpi_world, const std::vec
   return options;
 }
 
+/// One line: by which backend ranks of this node, and of others, are reached.
+std::string describe_transports(const World& world, const shm::Node& node, const Config& config) {
+  std::string text = fmt::format("{} ranks on {} node(s)", world.topology.size,
+                                 std::set<int>(node.nodes().begin(), node.nodes().end()).size());
+  text += "; backends in order:";
+  for (const auto& backend : world.backends) text += fmt::format(" {}", backend->name());
+  if (!config.backend.empty()) text += fmt::format(" (first {})", config.backend);
+  return text + fmt::format("; sums {}", world.one_tree ? "by one tree over the ranks" : "in any order");
+}
+
 }  // namespace
 
-Result<World> open_world(const void* mpi_communicator, const Config& config) {
+Result<World> open_world(const void* mpi_communicator, const Config& config,
+                         const Status& configured) {
   using namespace mpi_transport;
+  MpiWorld::on_finalize(shutdown);
   Result<MpiWorld> opened = MpiWorld::open(mpi_communicator, config.host_id);
   if (!opened.ok()) return opened.status();
   auto mpi_world = std::make_shared<MpiWorld>(std::move(*opened));
+  const int rank = mpi_world->topology().rank;
+  if (Status status = agree(mpi_world->comm(), rank, configured); !status.ok()) return status;
   if (Status status = check_agreement(*mpi_world, config); !status.ok()) return status;
   Result<Communicator> control = mpi_world->duplicate();
   if (!control.ok()) return control.status();
@@ -108,6 +144,9 @@ Result<World> open_world(const void* mpi_communicator, const Config& config) {
   if (!ring_chosen.ok()) return ring_chosen.status();
 
   World world;
+  if (mpi_world->topology().size == 1 && mpi_communicator == nullptr) {
+    world.alone = check_alone(config);
+  }
   world.topology = mpi_world->topology();
   world.machine = machine;
   world.one_tree =
@@ -124,6 +163,10 @@ Result<World> open_world(const void* mpi_communicator, const Config& config) {
       add_accelerator(world, config, everybody(*mpi_world), gather, (*node)->nodes());
   if (!accelerated.ok()) return accelerated;
   world.mark_broken = [] { MpiWorld::mark_broken(); };
+  world.transports = describe_transports(world, **node, config);
+  world.agree = [mpi_world, rank](const Status& status) {
+    return agree(mpi_world->comm(), rank, status);
+  };
   world.keep_alive = std::move(mpi_world);
   return world;
 }

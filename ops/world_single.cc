@@ -4,10 +4,13 @@
 #include <ringleader/ops/world.h>
 
 #include <ringleader/collectives/inproc/inproc.h>
+#include <ringleader/ops/launcher.h>
 
 namespace ringleader {
 
-Result<World> open_world(const void* mpi_communicator, const Config& /*config*/) {
+Result<World> open_world(const void* mpi_communicator, const Config& config,
+                         const Status& configured) {
+  if (!configured.ok()) return configured;
   if (mpi_communicator != nullptr) {
     return Status(Code::unsupported,
                   "init(): a communicator was given, but this build is without "
@@ -15,10 +18,13 @@ Result<World> open_world(const void* mpi_communicator, const Config& /*config*/)
   }
   auto hub = std::make_shared<inproc::Hub>(1);
   World world;
+  world.alone = check_alone(config);
   world.machine = read_machine();
   world.control_plane = hub->control_plane(0);
   world.backends.push_back(hub->backend(0));
   world.mark_broken = [] {};
+  world.transports = "a world of one";
+  world.agree = [](const Status& status) { return status; };
   world.keep_alive = std::move(hub);
   return world;
 }

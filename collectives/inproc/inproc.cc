@@ -168,10 +168,19 @@ bool advance(Running& running) {
       total = batch.block_counts[static_cast<std::size_t>(batch.group->rank)];
       scatter_piece(*running.meeting, batch, begin, std::min(step, total - begin));
       break;
-    default:  // allgather, alltoall: one block per poll
+    case Op::allgather:
+    case Op::alltoall:  // one block per poll
       total = size;
       step = 1;
       if (begin < total) fetch_block(*running.meeting, batch, static_cast<int>(begin));
+      break;
+    case Op::barrier:
+    case Op::join:
+    case Op::add_process_set:
+    case Op::remove_process_set:
+    case Op::register_plan:
+    case Op::release_plan:
+      RL_CHECK(false, "a batch of what moves no tensors");
   }
   running.position = std::min(begin + step, total);
   return running.position == total;
@@ -183,7 +192,9 @@ class InprocBackend : public Backend {
 
   std::string_view name() const override { return "inproc"; }
 
-  bool supports(const Batch& batch) const override { return batch.device == Device::host; }
+  bool supports(const Batch& batch) const override {
+    return batch.device == Device::host && is_collective(batch.op);
+  }
 
   Result<Ticket> launch(const Batch& batch) override {
     const std::lock_guard lock(shared_->mutex);

@@ -38,17 +38,24 @@ struct Product {
     return hn::Mul(a, b);
   }
 };
-// As in reduce.cc, also where one is not a number: the first stays unless the second is better.
+/// As in reduce.cc: the first stays unless the second is better or not a number.
+template <typename V>
+HWY_INLINE V second_if(hn::Mask<hn::DFromV<V>> better, V a, V b) {
+  if constexpr (std::is_floating_point_v<hn::TFromV<V>>) {
+    better = hn::Or(better, hn::Ne(b, b));
+  }
+  return hn::IfThenElse(better, b, a);
+}
 struct Min {
   template <typename V>
   V operator()(V a, V b) const {
-    return hn::IfThenElse(hn::Lt(b, a), b, a);
+    return second_if(hn::Lt(b, a), a, b);
   }
 };
 struct Max {
   template <typename V>
   V operator()(V a, V b) const {
-    return hn::IfThenElse(hn::Lt(a, b), b, a);
+    return second_if(hn::Lt(a, b), a, b);
   }
 };
 
@@ -79,7 +86,6 @@ HWY_INLINE hn::Vec<D> combine(D d, const Work<T>& work, std::size_t first, std::
 // Any number of sources, and factors of inputs: partial sums of a block, a level of the tree behind
 // the other, in memory that stays in the first-level cache.
 constexpr std::size_t kBlockBytes = 1024;
-constexpr std::size_t kLevels = 24;  // of 2^23 sources
 
 template <typename T>
 using Partials = typename Memory<T>::Lane[kBlockBytes / sizeof(typename Memory<T>::Lane)];

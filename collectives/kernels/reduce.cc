@@ -3,14 +3,17 @@
 
 #include <ringleader/collectives/kernels/pieces.h>
 #include <ringleader/collectives/kernels/vectorized.h>
+#include <ringleader/core/float_environment.h>
 #include <ringleader/core/traffic.h>
 
 #include <algorithm>
 #include <bit>
+#include <cstddef>
 #include <cstring>
 #include <iterator>
 #include <limits>
 #include <type_traits>
+#include <vector>
 
 namespace ringleader::kernels {
 namespace {
@@ -45,9 +48,10 @@ void with_op(ReduceOp op, Visit visit) {
         return visit([](Acc a, Acc b) { return a + b; });
       }
     case ReduceOp::min:
-      return visit([](Acc a, Acc b) { return b < a ? b : a; });
+      // What is not a number stays, whichever rank has it: b != b is true for that alone.
+      return visit([](Acc a, Acc b) { return b < a || b != b ? b : a; });
     case ReduceOp::max:
-      return visit([](Acc a, Acc b) { return a < b ? b : a; });
+      return visit([](Acc a, Acc b) { return a < b || b != b ? b : a; });
     case ReduceOp::product:
       if constexpr (std::is_same_v<Acc, std::int64_t>) {
         return visit([](Acc a, Acc b) {
@@ -67,6 +71,23 @@ void widen(const T* source, Acc* out, std::int64_t count) {
 template <typename Acc, typename T>
 void narrow(const Acc* source, T* out, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<T>(source[i]);
+}
+
+/// Scaled integers that are out of range become the nearest that is in it; sums and products of
+/// integers wrap around.
+template <typename Acc, typename T>
+void narrow_result(const ReduceSpec& spec, const Acc* source, T* out, std::int64_t count) {
+  if constexpr (std::is_integral_v<T>) {
+    if (spec.prescale != 1.0 || spec.postscale != 1.0) {
+      constexpr Acc kLow = std::numeric_limits<T>::min();
+      constexpr Acc kHigh = std::numeric_limits<T>::max();
+      for (std::int64_t i = 0; i < count; ++i) {
+        out[i] = static_cast<T>(std::clamp(source[i], kLow, kHigh));
+      }
+      return;
+    }
+  }
+  narrow(source, out, count);
 }
 
 /// Integers are scaled in f64 and truncated toward zero; a result out of range is the nearest one.
@@ -102,16 +123,28 @@ void finish_block(const ReduceSpec& spec, Acc* values, std::int64_t count) {
   }
 }
 
-/// Elements [begin, begin + n) of all sources by the tree of reduce.h.
+/// Memory of this thread for `count` values, until it asks again: waiting threads of the program work
+/// here too, and their stacks may be small.
+template <typename Acc>
+Acc* scratch(std::size_t count) {
+  thread_local std::vector<std::max_align_t> memory;
+  const std::size_t needed = count * sizeof(Acc) / sizeof(std::max_align_t) + 1;
+  if (memory.size() < needed) memory.resize(needed);
+  return reinterpret_cast<Acc*>(memory.data());
+}
+
+/// Elements [begin, begin + n) of all sources by the tree of reduce.h. What is behind levels[kBlock]
+/// is for the levels below.
 template <typename T, typename Acc>
 void combine_sources(const ReduceSpec& spec, std::span<const void* const> sources,
-                     std::int64_t begin, std::int64_t n, Acc* total) {
+                     std::int64_t begin, std::int64_t n, Acc* levels) {
+  Acc* const total = levels;
   if (sources.size() == 1) {
     widen(static_cast<const T*>(sources[0]) + begin, total, n);
     return scale_block(total, spec.prescale, n);
   }
   const std::size_t half = std::bit_ceil(sources.size()) / 2;
-  Acc upper[kBlock];
+  Acc* const upper = levels + kBlock;
   combine_sources<T>(spec, sources.first(half), begin, n, total);
   combine_sources<T>(spec, sources.subspan(half), begin, n, upper);
   with_op<Acc>(spec.op, [&](auto op) {
@@ -122,19 +155,20 @@ void combine_sources(const ReduceSpec& spec, std::span<const void* const> source
 template <typename T, typename Acc>
 void reduce_as(const ReduceSpec& spec, std::span<const void* const> sources, void* out,
                std::int64_t count) {
-  Acc total[kBlock];
+  const std::size_t levels = static_cast<std::size_t>(std::bit_width(sources.size())) + 1;
+  Acc* const total = scratch<Acc>(levels * kBlock);
   for (std::int64_t begin = 0; begin < count; begin += kBlock) {
     const std::int64_t n = std::min(kBlock, count - begin);
     combine_sources<T>(spec, sources, begin, n, total);
     finish_block(spec, total, n);
-    narrow(total, static_cast<T*>(out) + begin, n);
+    narrow_result(spec, total, static_cast<T*>(out) + begin, n);
   }
 }
 
 /// Runs block(values, n) over the data in the wide type of T.
 template <typename T, typename Block>
 void in_wide_blocks(const void* source, void* out, std::int64_t count, Block block) {
-  Wide<T> values[kBlock];
+  Wide<T>* const values = scratch<Wide<T>>(kBlock);
   for (std::int64_t begin = 0; begin < count; begin += kBlock) {
     const std::int64_t n = std::min(kBlock, count - begin);
     widen(static_cast<const T*>(source) + begin, values, n);
@@ -165,6 +199,7 @@ ReduceSpec spec_of(const Batch& batch) {
 void reduce(const ReduceSpec& spec, std::span<const void* const> sources,
             std::span<void* const> outs, std::int64_t count, Stores stores) {
   if (count == 0) return;
+  const DefaultFloats floats;
   const std::int64_t bytes = count * static_cast<std::int64_t>(size_of(spec.dtype));
   traffic_meter.reduced(bytes * std::ssize(sources), bytes * std::ssize(outs));
   if (vectorized::reduce(spec, sources, outs, count, stores)) return;
@@ -176,16 +211,21 @@ void reduce(const ReduceSpec& spec, std::span<const void* const> sources,
 
 void reduce_plainly(const ReduceSpec& spec, std::span<const void* const> sources, void* out,
                     std::int64_t count) {
+  const DefaultFloats floats;
   with_type(spec.dtype, [&](auto element) {
     using T = decltype(element);
     if constexpr (std::is_same_v<T, std::int64_t>) {
-      if (spec.op == ReduceOp::average) return reduce_as<T, Int128>(spec, sources, out, count);
+      const bool exact = spec.op == ReduceOp::average || spec.prescale != 1.0;
+      if (exact && spec.op != ReduceOp::product) {
+        return reduce_as<T, Int128>(spec, sources, out, count);
+      }
     }
     reduce_as<T, Wide<T>>(spec, sources, out, count);
   });
 }
 
 void combine(DType dtype, ReduceOp op, void* accumulator, const void* source, std::int64_t count) {
+  const DefaultFloats floats;
   const std::int64_t bytes = count * static_cast<std::int64_t>(size_of(dtype));
   traffic_meter.reduced(2 * bytes, bytes);
   with_type(dtype, [&](auto element) {
@@ -201,6 +241,7 @@ void combine(DType dtype, ReduceOp op, void* accumulator, const void* source, st
 }
 
 void prescale(const ReduceSpec& spec, const void* source, void* out, std::int64_t count) {
+  const DefaultFloats floats;
   const std::int64_t bytes = count * static_cast<std::int64_t>(size_of(spec.dtype));
   traffic_meter.reduced(bytes, bytes);
   with_type(spec.dtype, [&](auto element) {
@@ -213,6 +254,7 @@ void prescale(const ReduceSpec& spec, const void* source, void* out, std::int64_
 void finish(const ReduceSpec& spec, void* data, std::int64_t count) {
   const bool divides = spec.op == ReduceOp::average && spec.divisor != 1;
   if (spec.postscale == 1.0 && !divides) return;
+  const DefaultFloats floats;
   const std::int64_t bytes = count * static_cast<std::int64_t>(size_of(spec.dtype));
   traffic_meter.reduced(bytes, bytes);
   with_type(spec.dtype, [&](auto element) {
@@ -233,6 +275,7 @@ void convert(DType from, const void* source, DType to, void* out, std::int64_t c
     std::memmove(out, source, static_cast<std::size_t>(count) * size_of(from));
     return;
   }
+  const DefaultFloats floats;
   const bool widens = size_of(to) > size_of(from);
   with_type(widens ? from : to, [&](auto element) {
     using T = decltype(element);

@@ -8,12 +8,14 @@
 #include <ringleader/collectives/kernels/vectorized.h>
 
 #include <bit>
+#include <new>
 #include <type_traits>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE <vectorized.cc>
 #include <hwy/foreach_target.h>
 // After foreach_target.h, as Highway asks:
+#include <hwy/aligned_allocator.h>
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
@@ -77,10 +79,25 @@ void reduce_few(const Work<T>& work, std::int64_t at, std::int64_t count) {
   reduce_rows<kSources, 1, Op>(one, work, at, count);
 }
 
+/// A level per level of the tree, in memory of this thread until it asks again: waiting threads of
+/// the program work here too, and their stacks may be small.
+template <typename T>
+Partials<T>* partials(std::size_t sources) {
+  thread_local hwy::AlignedFreeUniquePtr<Partials<T>[]> levels;
+  thread_local std::size_t room = 0;
+  const auto needed = static_cast<std::size_t>(std::bit_width(sources)) + 1;
+  if (needed > room) {
+    levels = hwy::AllocateAligned<Partials<T>>(needed);
+    if (levels == nullptr) throw std::bad_alloc();
+    room = needed;
+  }
+  return levels.get();
+}
+
 /// The whole vectors of [at, count); returns where they end.
 template <typename Op, typename T, typename D>
 std::int64_t reduce_blocks(D d, const Work<T>& work, std::int64_t at, std::int64_t count) {
-  HWY_ALIGN_MAX Partials<T> levels[kLevels];
+  Partials<T>* const levels = partials<T>(work.sources.size());
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   while (at + lanes <= count) {
     const auto size = std::min<std::int64_t>(std::size(levels[0]), (count - at) / lanes * lanes);

@@ -1,11 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/collectives/mpi/datatypes.h>
 
+#include <ringleader/collectives/kernels/reduce.h>
+
 namespace ringleader::mpi {
 namespace {
 
 /// Elements of one piece of a BlockType; fits an int.
 constexpr std::int64_t kPiece = 1 << 30;
+
+template <ReduceOp kOp, typename T>
+void combine_floats(void* in, void* in_and_out, int* count, MPI_Datatype* /*type*/) {
+  kernels::combine(dtype_of<T>(), kOp, in_and_out, in, *count);
+}
+
+/// MPI_MIN and MPI_MAX may lose what is not a number (MPI 3.1, 5.9.2). Made once per process; MPI
+/// frees them when it ends.
+MPI_Op extreme_of_floats(ReduceOp op, DType dtype) {
+  const auto make = [](MPI_User_function* function) {
+    MPI_Op made = MPI_OP_NULL;
+    MPI_Op_create(function, 1, &made);
+    return made;
+  };
+  static const MPI_Op kOps[2][2] = {{make(combine_floats<ReduceOp::min, float>),
+                                     make(combine_floats<ReduceOp::min, double>)},
+                                    {make(combine_floats<ReduceOp::max, float>),
+                                     make(combine_floats<ReduceOp::max, double>)}};
+  return kOps[op == ReduceOp::max ? 1 : 0][dtype == DType::f64 ? 1 : 0];
+}
 
 }  // namespace
 
@@ -32,7 +54,9 @@ MPI_Datatype datatype_of(DType dtype) {
   return MPI_DATATYPE_NULL;
 }
 
-MPI_Op op_of(ReduceOp op) {
+MPI_Op op_of(ReduceOp op, DType dtype) {
+  const bool extreme = op == ReduceOp::min || op == ReduceOp::max;
+  if (extreme && is_floating_point(dtype)) return extreme_of_floats(op, dtype);
   switch (op) {
     case ReduceOp::sum:
     case ReduceOp::average:

@@ -16,7 +16,7 @@ namespace ringleader::mpi {
 /// cannot reduce them.
 MPI_Datatype datatype_of(DType dtype);
 
-MPI_Op op_of(ReduceOp op);
+MPI_Op op_of(ReduceOp op, DType dtype);
 
 /// A derived type of `count` elements that begin `offset` elements after the buffer's start; its
 /// count may exceed an int. Move-only; frees the type.

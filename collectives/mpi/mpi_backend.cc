@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/collectives/mpi/mpi_backend.h>
 #include <ringleader/collectives/mpi/running.h>
+#include <ringleader/core/float_environment.h>
 
 #include <algorithm>
 #include <limits>
@@ -26,7 +27,7 @@ class MpiBackend : public Backend {
   std::string_view name() const override { return "mpi"; }
 
   bool supports(const Batch& batch) const override {
-    if (batch.device != Device::host) return false;
+    if (batch.device != Device::host || !is_collective(batch.op)) return false;
     switch (batch.op) {
       case Op::allgather:
         return total(batch.block_counts) <= kCountMax;
@@ -35,14 +36,24 @@ class MpiBackend : public Backend {
         // A sum of 64-bit integers has no wider type in MPI that would keep an average exact.
         if (batch.dtype == DType::i64 && batch.reduce_op == ReduceOp::average) return false;
         return batch.op == Op::allreduce || batch.count() <= kCountMax;
-      default:
+      case Op::broadcast:
+      case Op::alltoall:
         return true;
+      case Op::barrier:
+      case Op::join:
+      case Op::add_process_set:
+      case Op::remove_process_set:
+      case Op::register_plan:
+      case Op::release_plan:
+        return false;
     }
+    return false;
   }
 
   Result<Ticket> launch(const Batch& batch) override {
     const Result<MPI_Comm> comm = communicators_->of(*batch.group);
     if (!comm.ok()) return comm.status();
+    const DefaultFloats floats;  // MPI may reduce while it starts, and in poll()
     const Ticket ticket = next_ticket_++;
     Running& running = running_[ticket];
     running.batch = &batch;
@@ -64,6 +75,7 @@ class MpiBackend : public Backend {
     const auto found = running_.find(ticket);
     Running& running = found->second;
     int done = 0;
+    const DefaultFloats floats;
     RL_MPI_RETURN_IF_ERROR(MPI_Test(&running.request, &done, MPI_STATUS_IGNORE));
     if (done == 0) return std::nullopt;
     complete(running);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/collectives/kernels/pieces.h>
 #include <ringleader/collectives/mpi/running.h>
+#include <ringleader/core/check.h>
 
 #include <algorithm>
 #include <utility>
@@ -52,7 +53,7 @@ Status start_allreduce(Running& running) {
     receive = kernels::at(tensor.output, running.begin, batch.dtype);
     if (tensor.input != tensor.output) send = kernels::at(tensor.input, running.begin, batch.dtype);
   }
-  RL_MPI_RETURN_IF_ERROR(MPI_Iallreduce(send, receive, count, type, op_of(batch.reduce_op),
+  RL_MPI_RETURN_IF_ERROR(MPI_Iallreduce(send, receive, count, type, op_of(batch.reduce_op, running.wide.dtype),
                                         running.comm, &running.request));
   return Status();
 }
@@ -108,7 +109,7 @@ Status start_reduce_scatter(Running& running) {
   load(running, 0, batch.count(), running.staging.data());
   RL_MPI_RETURN_IF_ERROR(MPI_Ireduce_scatter(
       running.staging.data(), running.result.data(), running.counts.data(),
-      datatype_of(running.wide.dtype), op_of(batch.reduce_op), running.comm, &running.request));
+      datatype_of(running.wide.dtype), op_of(batch.reduce_op, running.wide.dtype), running.comm, &running.request));
   return Status();
 }
 
@@ -184,9 +185,17 @@ Status start(Running& running) {
       return start_allgather(running);
     case Op::alltoall:
       return start_alltoall(running);
-    default:
+    case Op::allreduce:
       return start_allreduce(running);
+    case Op::barrier:
+    case Op::join:
+    case Op::add_process_set:
+    case Op::remove_process_set:
+    case Op::register_plan:
+    case Op::release_plan:
+      break;
   }
+  RL_CHECK(false, "a batch of what moves no tensors");
 }
 
 void complete(Running& running) {
@@ -195,11 +204,17 @@ void complete(Running& running) {
       return complete_broadcast(running);
     case Op::reduce_scatter:
       return complete_reduce_scatter(running);
+    case Op::allreduce:
+      return complete_allreduce(running);
     case Op::allgather:
     case Op::alltoall:
+    case Op::barrier:
+    case Op::join:
+    case Op::add_process_set:
+    case Op::remove_process_set:
+    case Op::register_plan:
+    case Op::release_plan:
       return;
-    default:
-      return complete_allreduce(running);
   }
 }
 

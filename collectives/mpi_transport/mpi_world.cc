@@ -3,31 +3,72 @@
 
 #include <ringleader/collectives/mpi_transport/gather.h>
 
+#include <sys/types.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <map>
+#include <utility>
 
 namespace ringleader::mpi_transport {
 namespace {
 
 std::atomic<bool> broken{false};
+std::atomic<void (*)()> finalize_callback{nullptr};
+pid_t owner = 0;  ///< the process that initialized MPI: children made by fork() leave it alone
 
 /// MPI_Abort ends all processes at once. The others learn of a failure in milliseconds, but need
 /// some time to say so, and to write what they have recorded.
 constexpr timespec kTimeToReport{0, 400'000'000};
 
+void abort_if_broken() {
+  if (!broken) return;
+  ::nanosleep(&kTimeToReport, nullptr);
+  MPI_Abort(MPI_COMM_WORLD, EXIT_FAILURE);
+}
+
 void finalize_at_exit() {
+  if (::getpid() != owner) return;
   int finalized = 0;
   MPI_Finalized(&finalized);
   if (finalized != 0) return;
-  if (broken) {
-    ::nanosleep(&kTimeToReport, nullptr);
-    MPI_Abort(MPI_COMM_WORLD, EXIT_FAILURE);
-  }
+  abort_if_broken();
   MPI_Finalize();
+}
+
+/// MPI deletes the attributes of MPI_COMM_SELF first of all when it ends (MPI 3.1, 8.7.1).
+int self_is_deleted(MPI_Comm /*comm*/, int /*key*/, void* /*value*/, void* /*state*/) {
+  if (void (*const callback)() = finalize_callback) callback();
+  abort_if_broken();
+  return MPI_SUCCESS;
+}
+
+Status watch_finalize() {
+  static bool watched = false;
+  if (std::exchange(watched, true)) return Status();
+  int key = MPI_KEYVAL_INVALID;
+  RL_MPI_RETURN_IF_ERROR(
+      MPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, self_is_deleted, &key, nullptr));
+  RL_MPI_RETURN_IF_ERROR(MPI_Comm_set_attr(MPI_COMM_SELF, key, nullptr));
+  RL_MPI_RETURN_IF_ERROR(MPI_Comm_free_keyval(&key));
+  return Status();
+}
+
+/// Errors: invalid_argument for what is no group of processes that this one belongs to.
+Status check_communicator(MPI_Comm comm) {
+  if (comm == MPI_COMM_NULL) {
+    return Status(Code::invalid_argument,
+                  "init(): the communicator is MPI_COMM_NULL; ranks outside it must not call init()");
+  }
+  int inter = 0;
+  RL_MPI_RETURN_IF_ERROR(MPI_Comm_test_inter(comm, &inter));
+  if (inter == 0) return Status();
+  return Status(Code::invalid_argument,
+                "init(): the communicator is an intercommunicator; merge it with "
+                "MPI_Intercomm_merge() and give that one");
 }
 
 Status initialize() {
@@ -41,7 +82,9 @@ Status initialize() {
   RL_MPI_RETURN_IF_ERROR(MPI_Initialized(&initialized));
   if (initialized != 0) return Status();
   int provided = 0;
-  RL_MPI_RETURN_IF_ERROR(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided));
+  // The library itself calls MPI from one thread at a time, but the program may call it beside.
+  RL_MPI_RETURN_IF_ERROR(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided));
+  owner = ::getpid();
   std::atexit(finalize_at_exit);
   return Status();
 }
@@ -64,6 +107,8 @@ Result<MpiWorld> MpiWorld::open(const void* communicator, const std::string& hos
   if (const Status status = initialize(); !status.ok()) return status;
   const MPI_Comm base =
       communicator == nullptr ? MPI_COMM_WORLD : *static_cast<const MPI_Comm*>(communicator);
+  if (Status status = check_communicator(base); !status.ok()) return status;
+  if (Status status = watch_finalize(); !status.ok()) return status;
   Result<Communicator> comm = Communicator::duplicate(base);
   if (!comm.ok()) return comm.status();
   MpiWorld world(std::move(*comm));
@@ -92,6 +137,8 @@ Status MpiWorld::find_nodes(const std::string& host_id) {
   topology_.local_size = static_cast<int>(std::count(nodes_.begin(), nodes_.end(), *own));
   return Status();
 }
+
+void MpiWorld::on_finalize(void (*callback)()) { finalize_callback = callback; }
 
 void MpiWorld::mark_broken() { broken = true; }
 

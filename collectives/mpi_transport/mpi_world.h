@@ -36,6 +36,9 @@ class MpiWorld {
   /// A duplicate for a purpose of its own. Collective.
   Result<Communicator> duplicate() const { return Communicator::duplicate(comm_.get()); }
 
+  /// `callback` is called when MPI_Finalize begins, whoever calls it. To be set before open().
+  static void on_finalize(void (*callback)());
+
   /// Another process may be dead: MPI_Finalize could wait for it for ever, so when this process
   /// exits it ends the job instead.
   static void mark_broken();

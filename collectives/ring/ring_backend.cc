@@ -48,7 +48,9 @@ class RingBackend : public Backend {
 
   std::string_view name() const override { return "ring"; }
 
-  bool supports(const Batch& batch) const override { return batch.device == Device::host; }
+  bool supports(const Batch& batch) const override {
+    return batch.device == Device::host && is_collective(batch.op);
+  }
 
   Status open_channel(const std::shared_ptr<const Group>& group) override {
     return communicators_->of(*group).status();
@@ -106,9 +108,17 @@ class RingBackend : public Backend {
         return make_block_exchange(context);
       case Op::reduce_scatter:
         return make_share_exchange(context);
-      default:
+      case Op::allreduce:
         return make_allreduce(context, algorithm_for(*context.batch));
+      case Op::barrier:
+      case Op::join:
+      case Op::add_process_set:
+      case Op::remove_process_set:
+      case Op::register_plan:
+      case Op::release_plan:
+        break;
     }
+    RL_CHECK(false, "a batch of what moves no tensors");
   }
 
   /// A function of facts that are equal on all ranks.

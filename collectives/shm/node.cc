@@ -26,6 +26,8 @@ Result<std::shared_ptr<Node>> Node::open(std::shared_ptr<Segment> segment, const
   if (!identities.ok()) return identities.status();
   const auto node = std::make_shared<Node>();
   node->segment_ = std::move(segment);
+  const Identity* const own =
+      node->segment_ == nullptr ? nullptr : &node->segment_->identity();
   Status failure;
   for (int rank = 0; rank < world.size(); ++rank) {
     const auto index = static_cast<std::size_t>(rank);
@@ -37,7 +39,7 @@ Result<std::shared_ptr<Node>> Node::open(std::shared_ptr<Segment> segment, const
       continue;
     }
     std::memcpy(&identity, bytes.data(), sizeof identity);
-    Result<Mapping> mapping = Mapping::open(identity);
+    Result<Mapping> mapping = Mapping::open(identity, own);
     failure = mapping.status();
     if (mapping.ok()) node->peers_.emplace(rank, Peer{std::move(*mapping), identity.bytes});
   }

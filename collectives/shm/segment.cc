@@ -4,11 +4,15 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -19,6 +23,17 @@ constexpr std::int64_t kCacheLine = 64;
 
 /// Pages are reserved in steps of this many bytes, so that small allocations cost no system call.
 constexpr std::int64_t kReserveStep = 1 << 20;
+
+/// Addresses are given in pages; fewer than some of these are of no use.
+constexpr std::int64_t kPage = 4096;
+constexpr std::int64_t kBytesMin = 1 << 20;
+
+/// Makes sure that there are pages for a part of the file. False if there is no memory.
+bool reserve(int file, std::int64_t begin, std::int64_t end) {
+  int error = EINTR;  // signals of the program
+  while (error == EINTR) error = ::posix_fallocate(file, begin, end - begin);
+  return error == 0;
+}
 
 Status unsupported(const std::string& call) {
   return Status(Code::unsupported,
@@ -54,20 +69,33 @@ std::byte* map(int file, std::int64_t bytes) {
 }  // namespace
 
 Result<std::shared_ptr<Segment>> Segment::create(std::int64_t bytes_max) {
-  File file(::memfd_create("ringleader", MFD_CLOEXEC));
-  if (file.get() < 0) return unsupported("memfd_create");
+  // Never 0, 1 or 2, whoever has closed them: what is written there would go into tensors.
+  File created(::memfd_create("ringleader", MFD_CLOEXEC));
+  if (created.get() < 0) return unsupported("memfd_create");
+  File file(::fcntl(created.get(), F_DUPFD_CLOEXEC, 3));
+  if (file.get() < 0) return unsupported("fcntl");
   if (::fchmod(file.get(), 0600) != 0) return unsupported("fchmod");
-  if (::ftruncate(file.get(), bytes_max) != 0) return unsupported("ftruncate");
+  Identity identity;
+  if (::getrandom(identity.token, sizeof identity.token, 0) != sizeof identity.token) {
+    return unsupported("getrandom");
+  }
+  // Limits on the size of files (RLIMIT_FSIZE) and on addresses (RLIMIT_AS).
+  rlimit limit = {};
+  if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+    bytes_max = std::min(bytes_max, static_cast<std::int64_t>(limit.rlim_cur) / kPage * kPage);
+  }
+  for (identity.bytes = bytes_max; identity.bytes >= kBytesMin; identity.bytes /= 2) {
+    if (::ftruncate(file.get(), identity.bytes) != 0) return unsupported("ftruncate");
+    identity.data = map(file.get(), identity.bytes);
+    if (identity.data != nullptr) break;
+  }
+  if (identity.data == nullptr) return unsupported(fmt::format("mmap of {} bytes", bytes_max));
   struct stat info = {};
   if (::fstat(file.get(), &info) != 0) return unsupported("fstat");
-  Identity identity;
-  identity.data = map(file.get(), bytes_max);
-  if (identity.data == nullptr) return unsupported(fmt::format("mmap of {} bytes", bytes_max));
   identity.process = ::getpid();
   identity.file = file.release();
   identity.device = info.st_dev;
   identity.inode = info.st_ino;
-  identity.bytes = bytes_max;
   return std::shared_ptr<Segment>(new Segment(identity));
 }
 
@@ -80,6 +108,7 @@ Segment::~Segment() {
 }
 
 void* Segment::allocate(std::int64_t bytes) {
+  if (bytes < 0 || bytes > identity_.bytes) return nullptr;
   const std::lock_guard lock(mutex_);
   const std::optional<std::int64_t> offset = ranges_.allocate(bytes);
   if (!offset) return nullptr;
@@ -87,7 +116,7 @@ void* Segment::allocate(std::int64_t bytes) {
   if (end > reserved_) {
     const std::int64_t wanted = (end + kReserveStep - 1) / kReserveStep * kReserveStep;
     const std::int64_t target = std::min(wanted, identity_.bytes);
-    if (::posix_fallocate(identity_.file, reserved_, target - reserved_) != 0) {
+    if (!reserve(identity_.file, reserved_, target)) {
       ranges_.free(*offset);
       return nullptr;
     }
@@ -115,8 +144,10 @@ std::int64_t Segment::bytes_used() const {
   return ranges_.bytes_used();
 }
 
-Result<Mapping> Mapping::open(const Identity& identity) {
-  if (identity.process == ::getpid()) return Mapping(identity.data, identity.bytes, false);
+Result<Mapping> Mapping::open(const Identity& identity, const Identity* own) {
+  const bool is_own = own != nullptr && std::equal(std::begin(own->token), std::end(own->token),
+                                                   std::begin(identity.token));
+  if (is_own) return Mapping(identity.data, identity.bytes, false);
   const std::string path = fmt::format("/proc/{}/fd/{}", identity.process, identity.file);
   const File file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
   if (file.get() < 0) return unsupported(path);

@@ -29,6 +29,7 @@ namespace ringleader::shm {
 struct Identity {
   pid_t process = 0;
   int file = -1;             ///< descriptor in that process
+  std::uint64_t token[2] = {};  ///< random: processes of different containers may share a number
   std::uint64_t device = 0;  ///< with `inode`: that it is still the same file
   std::uint64_t inode = 0;
   std::int64_t bytes = 0;     ///< of the whole segment
@@ -38,7 +39,8 @@ struct Identity {
 /// Threading: any thread.
 class Segment {
  public:
-  /// Reserves addresses, no memory. Errors: unsupported where the system does not provide it.
+  /// Reserves addresses, no memory; fewer than `bytes_max` where the process may not have so many.
+  /// Errors: unsupported where the system does not provide it.
   static Result<std::shared_ptr<Segment>> create(std::int64_t bytes_max);
   ~Segment();
   Segment(const Segment&) = delete;
@@ -72,7 +74,8 @@ class Segment {
 class Mapping {
  public:
   /// Errors: unsupported if the kernel does not let this process see the other's files.
-  static Result<Mapping> open(const Identity& identity);
+  /// `own` is this process's identity, if it has one.
+  static Result<Mapping> open(const Identity& identity, const Identity* own);
   Mapping(Mapping&& other) noexcept;
   Mapping& operator=(Mapping&& other) noexcept;
   ~Mapping();

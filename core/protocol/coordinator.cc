@@ -73,7 +73,13 @@ void Coordinator::decide_named(NamedAnnouncement named) {
       plans_.erase(request.target);
       append_(PlanReleasedEntry{request.target, owned(key_of(request))});
       return;
-    default:  // barrier: that all members are here is all there is to it
+    case Op::barrier:  // that all members are here is all there is to it
+    case Op::join:     // never queued
+    case Op::allreduce:
+    case Op::allgather:
+    case Op::broadcast:
+    case Op::reduce_scatter:
+    case Op::alltoall:
       complete_key(owned(key_of(request)));
   }
 }

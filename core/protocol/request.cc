@@ -115,6 +115,6 @@ Status conflict_error(const Request& request, const Conflict& conflict) {
 
 bool runs_with_joined_ranks(Op op) { return op == Op::allreduce || op == Op::barrier; }
 
-bool moves_tensors(Op op) { return op < Op::barrier; }
+bool moves_tensors(Op op) { return is_collective(op); }
 
 }  // namespace ringleader::protocol

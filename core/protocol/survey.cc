@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/core/protocol/survey.h>
 
+#include <ringleader/core/edit_distance.h>
 #include <ringleader/core/protocol/catalog.h>
 #include <ringleader/core/protocol/mutated.h>
 
@@ -63,21 +64,6 @@ bool is_member(const Catalog& catalog, std::uint32_t process_set, std::int32_t r
 bool lacks(const Standing& standing, const Wait& wait) {
   if (std::binary_search(standing.waits.begin(), standing.waits.end(), wait)) return false;
   return standing.more_waits == 0 || wait < standing.waits.back();
-}
-
-/// The number of single-character edits between two words (Levenshtein 1966), by rows.
-std::size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i);
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({substituted, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row.back();
 }
 
 std::string without_digits(std::string name) {

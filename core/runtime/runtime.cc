@@ -5,6 +5,11 @@
 #include <ringleader/core/runtime/short_slice.h>
 #include <ringleader/core/runtime/ticks.h>
 
+#include <pthread.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <utility>
@@ -27,15 +32,56 @@ constexpr microseconds kFollowerRest{200};
 /// background threads answer in milliseconds; the rest is for a large batch still in flight.
 constexpr std::chrono::seconds kShutdownTimeout{60};
 
-/// "allreduce 'loss' (train.cc:42)"
+/// After a failure, what is in flight ends in milliseconds where the transport can end it at all.
+constexpr std::chrono::seconds kFailedShutdownTimeout{1};
+
+/// A thread that may not make progress waits so long for the one that may, and says so before.
+constexpr std::chrono::seconds kNoProgressWarning{1};
+constexpr std::chrono::seconds kNoProgressTimeout{10};
+
+std::atomic<bool> forked{false};
+
+/// Its threads and its place among the ranks are the parent's.
+void note_forks() {
+  static const int registered = ::pthread_atfork(nullptr, nullptr, [] { forked = true; });
+  static_cast<void>(registered);
+}
+
+/// Signals of the program go to the program's threads. Those of a thread's own faults do not ask.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS}) {
+      sigdelset(&all, fault);
+    }
+    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
+
+[[noreturn]] void throw_forked(const Operation* operation) {
+  throw Error(Status(
+      Code::not_initialized,
+      (operation == nullptr ? std::string("waiting") : describe(*operation)) +
+          ": this process was made by fork() and is no rank; only its parent can use the library"));
+}
+
+}  // namespace
+
 std::string describe(const Operation& operation) {
   const auto* const request = std::get_if<protocol::Request>(&operation.wish);
   const std::string what = request == nullptr ? "a gradient" : protocol::describe(*request);
   const std::string site = to_string(operation.where);
   return site.empty() ? what : what + " (" + site + ")";
 }
-
-}  // namespace
 
 Runtime::Runtime(RuntimeOptions options, std::unique_ptr<ControlPlane> control_plane,
                  std::vector<std::unique_ptr<Backend>> backends)
@@ -58,12 +104,27 @@ Runtime::Runtime(RuntimeOptions options, std::unique_ptr<ControlPlane> control_p
     wake_.notify_one();
   });
   options_.background_thread = options_.background_thread && options_.any_thread;
-  if (options_.background_thread)
-    thread_ = std::thread([this] {
-      if (options_.memory.device != nullptr) options_.memory.device->adopt_thread();
-      background();
-    });
+  note_forks();
+  if (!options_.background_thread) return;
+  const SignalsBlocked blocked;  // inherited by the thread
+  thread_ = std::thread([this] {
+    {
+      std::unique_lock lock(mailbox_mutex_);
+      wake_.wait(lock, [this] { return started_ || stop_; });
+      if (stop_) return;
+    }
+    if (options_.memory.device != nullptr) options_.memory.device->adopt_thread();
+    background();
+  });
 }
+
+void Runtime::start() {
+  const std::lock_guard lock(mailbox_mutex_);
+  started_ = true;
+  wake_.notify_all();
+}
+
+bool in_forked_child() { return forked; }
 
 Runtime::~Runtime() {
   {
@@ -71,13 +132,18 @@ Runtime::~Runtime() {
     stop_ = true;
     wake_.notify_all();
   }
-  if (thread_.joinable()) thread_.join();
+  if (thread_.get_id() == std::this_thread::get_id()) {
+    thread_.detach();  // a completion callback has shut the library down, or exits
+  } else if (thread_.joinable()) {
+    thread_.join();
+  }
   control_plane_->set_waker(nullptr);
 }
 
 void Runtime::post(const std::shared_ptr<Operation>& operation, Wake wake) {
   operation->runtime = weak_from_this();
   operation->token = protocol::kNoToken;
+  if (forked) throw_forked(operation.get());
   participants_.note();
   if (!operation->streams.empty()) {
     wait_for_namesake(operation);
@@ -167,12 +233,71 @@ Status Runtime::note_streams(Operation& operation) {
   return Status();
 }
 
+/// How long nobody has done a round.
+class Runtime::Standstill {
+ public:
+  explicit Standstill(const std::atomic<std::uint64_t>& rounds) : rounds_(rounds) {}
+
+  std::chrono::steady_clock::duration duration() {
+    const auto now = std::chrono::steady_clock::now();
+    if (rounds_.load() != std::exchange(seen_, rounds_.load())) since_ = now;
+    return now - since_;
+  }
+  bool warned = false;
+
+ private:
+  const std::atomic<std::uint64_t>& rounds_;
+  std::uint64_t seen_ = 0;
+  std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
+};
+
+/// While it lives, the calling thread sees to progress; then the background thread does again.
+class Runtime::Driving {
+ public:
+  explicit Driving(Runtime& runtime) : runtime_(runtime) { ++runtime_.drivers_; }
+  ~Driving() {
+    if (--runtime_.drivers_ > 0 || !runtime_.options_.background_thread) return;
+    if (!runtime_.pending_ && !runtime_.mailbox_filled_) return;
+    const std::lock_guard lock(runtime_.mailbox_mutex_);
+    runtime_.mail_ = true;
+    runtime_.wake_.notify_one();
+  }
+  Driving(const Driving&) = delete;
+  Driving& operator=(const Driving&) = delete;
+
+ private:
+  Runtime& runtime_;
+};
+
+/// This thread may not make progress, and waits for one that may and does not come.
+void Runtime::look_for_standstill(const Operation& operation, Standstill& standstill) {
+  const auto duration = standstill.duration();
+  if (duration < kNoProgressWarning) return;
+  const std::string text =
+      describe(operation) +
+      ": only the thread that has called init() may make progress, because MPI was initialized "
+      "without MPI_THREAD_SERIALIZED, and it does not use the library; wait there, or initialize "
+      "MPI with MPI_THREAD_MULTIPLE";
+  if (!std::exchange(standstill.warned, true)) log(LogLevel::warning, text);
+  if (duration < kNoProgressTimeout) return;
+  const std::lock_guard lock(mailbox_mutex_);
+  const auto found = std::find_if(mailbox_.begin(), mailbox_.end(),
+                                  [&](const auto& each) { return each.get() == &operation; });
+  if (found == mailbox_.end()) return;  // on its way, and not to be taken back
+  const std::shared_ptr<Operation> taken_back = *found;
+  mailbox_.erase(found);
+  taken_back->status = Status(Code::stalled, text);
+  taken_back->done = true;
+}
+
 /// Does rounds until `finished`, or sleeps while another waiter does them.
 void Runtime::drive(const Operation* operation, const std::function<bool()>& finished) {
+  if (forked) throw_forked(operation);
   const Participants::Waiting waiting(participants_, {operation, &finished});
-  ++drivers_;
+  const Driving driving(*this);
   Backoff backoff;
   const bool may_drive = options_.any_thread || std::this_thread::get_id() == owner_;
+  Standstill standstill(rounds_);
   while (!finished()) {
     std::unique_lock loop(loop_mutex_, std::defer_lock);
     if (may_drive) (void)loop.try_lock();
@@ -182,23 +307,30 @@ void Runtime::drive(const Operation* operation, const std::function<bool()>& fin
       ++sleepers_;
       completed_.wait_for(lock, kFollowerRest, finished);
       --sleepers_;
+      lock.unlock();
+      if (!may_drive && operation != nullptr) look_for_standstill(*operation, standstill);
       continue;
     }
     const bool progress = iterate();
     loop.unlock();
-    run_callbacks();
+    static_cast<void>(run_callbacks());
     if (progress) {
       backoff.reset();
     } else if (!finished()) {
       backoff.pause(options_.oversubscribed);
     }
   }
-  if (--drivers_ == 0 && options_.background_thread) {
-    if (!pending_ && !mailbox_filled_) return;
-    const std::lock_guard lock(mailbox_mutex_);
-    mail_ = true;
-    wake_.notify_one();
+}
+
+void Runtime::poll() {
+  if (options_.background_thread || forked) return;
+  if (!options_.any_thread && std::this_thread::get_id() != owner_) return;
+  {
+    const std::unique_lock loop(loop_mutex_, std::try_to_lock);
+    if (!loop || closed_) return;
+    iterate();
   }
+  static_cast<void>(run_callbacks());
 }
 
 void Runtime::background() {
@@ -215,7 +347,9 @@ void Runtime::background() {
                           !node_.wants_tick();
         rest = idle && woken_by_arrivals_ ? kForever : backoff.rest(!idle);
       }
-      run_callbacks();
+      // A callback may have shut the library down: then this is the last owner, and ends with it.
+      const std::shared_ptr<Runtime> self = run_callbacks();
+      if (self != nullptr && self.use_count() == 1) return;
     }
     if (rest.count() == 0) continue;
     std::unique_lock lock(mailbox_mutex_);
@@ -240,6 +374,7 @@ void Runtime::when_done(const std::shared_ptr<Operation>& operation,
 }
 
 void Runtime::shutdown() {
+  if (forked) return;
   {
     const std::lock_guard loop(loop_mutex_);
     if (shutdown_requested_) return;
@@ -249,13 +384,15 @@ void Runtime::shutdown() {
     ++productive_rounds_;
   }
   std::uint64_t rounds = 0;
-  auto deadline = std::chrono::steady_clock::now();
+  const auto begin = std::chrono::steady_clock::now();
+  auto deadline = begin;
   drive(nullptr, [&] {
     const auto now = std::chrono::steady_clock::now();
     const std::uint64_t productive = productive_rounds_;
     if (productive != std::exchange(rounds, productive)) deadline = now + kShutdownTimeout;
     // Ranks without a background thread answer when their programs next wait.
-    return drained_ || (options_.background_thread && now > deadline);
+    if (failed_) deadline = std::min(deadline, begin + kFailedShutdownTimeout);
+    return drained_ || ((options_.background_thread || failed_) && now > deadline);
   });
   {
     const std::lock_guard loop(loop_mutex_);
@@ -266,7 +403,7 @@ void Runtime::shutdown() {
     }
     iterate();  // what was posted meanwhile is refused
   }
-  run_callbacks();
+  static_cast<void>(run_callbacks());
 }
 
 std::vector<int> Runtime::process_set_ranks(std::uint32_t process_set) {

@@ -12,6 +12,7 @@
 // background thread does them while nobody waits.
 #pragma once
 
+#include <ringleader/core/log.h>
 #include <ringleader/core/protocol/node.h>
 #include <ringleader/core/runtime/backoff.h>
 #include <ringleader/core/runtime/control_plane.h>
@@ -68,8 +69,19 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   /// comes as its outcome.
   void post(const std::shared_ptr<Operation>& operation, Wake wake = Wake::yes);
 
-  /// Blocks until the operation is done, doing the runtime's work meanwhile.
+  /// Lets the background thread begin. Until then the runtime does nothing by itself.
+  void start();
+
+  /// Blocks until the operation is done, doing the runtime's work meanwhile. Throws Error in a child
+  /// made by fork(), and where only another thread may make progress and does not come.
   void wait(const Operation& operation);
+
+  /// Where there is no background thread: does one round, so that a program that asks again and
+  /// again whether an operation is done gets there.
+  void poll();
+
+  /// Keeps the library from calling MPI while the lock is held.
+  [[nodiscard]] std::unique_lock<std::mutex> pause() { return std::unique_lock(loop_mutex_); }
 
   /// Makes what is put into a user's stream from now on wait for the operation's result. Blocks
   /// until the operation is in a stream of the library's or, for host memory, done. Errors: those
@@ -112,8 +124,12 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   void act(protocol::Reset& reset);
   void submit(const std::shared_ptr<Operation>& operation);
   void tick();
-  void run_callbacks();
+  std::shared_ptr<Runtime> run_callbacks();
   void fail(const Status& status);
+  void say(LogLevel level, std::string text);
+  class Standstill;
+  class Driving;
+  void look_for_standstill(const Operation& operation, Standstill& standstill);
   void wake_sleepers();
   void ended(Operation& operation, const std::shared_ptr<DeviceEvent>& event);
   Status note_streams(Operation& operation);
@@ -138,7 +154,7 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   bool shutdown_requested_ = false;
   bool failure_told_ = false;
   FlightRecorder flight_;
-  std::uint64_t rounds_ = 0;
+  std::atomic<std::uint64_t> rounds_{0};  ///< written under the lock
   std::uint64_t rounds_in_vain_ = 0;  ///< since something was done
   bool node_stirred_ = false;         ///< the node may want something though nothing has come in
 
@@ -148,6 +164,7 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   std::condition_variable completed_;  ///< wakes waiters that do not drive
   std::vector<std::shared_ptr<Operation>> mailbox_;
   bool mail_ = false;  ///< something happened since the background thread last looked
+  bool started_ = false;  ///< the background thread may begin
   bool stop_ = false;
   bool closed_ = false;  ///< nobody works on the mailbox any more; written under both locks
 
@@ -161,11 +178,18 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   std::atomic<int> sleepers_{0};  ///< those of them that wait for `completed_`
   std::atomic<std::uint64_t> productive_rounds_{0};
   std::atomic<bool> pending_{false};  ///< after the last round something was left to do
+  std::atomic<bool> failed_{false};   ///< the node has failed
   std::atomic<bool> drained_{false};  ///< the node has stopped and nothing is left to do or to send
   std::atomic<bool> mailbox_filled_{false};  ///< a hint, so that an empty mailbox costs no lock
   bool woken_by_arrivals_ = false;
   const std::thread::id owner_ = std::this_thread::get_id();
   std::thread thread_;
 };
+
+/// "allreduce 'loss' (train.cc:42)"
+std::string describe(const Operation& operation);
+
+/// True in a child made by fork() after a runtime was made: there it does nothing any more.
+bool in_forked_child();
 
 }  // namespace ringleader::runtime

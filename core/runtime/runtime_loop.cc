@@ -21,7 +21,7 @@ constexpr std::uint64_t kRoundsPerLook = 8;
 
 bool Runtime::iterate() {
   const std::uint64_t work_before = executor_.work_done();
-  ++rounds_;
+  rounds_.store(rounds_ + 1, std::memory_order_relaxed);  // for waiters that only look
   bool progress = drain_mailbox();
   progress |= std::exchange(node_stirred_, false);
   if (progress) pump();
@@ -43,6 +43,7 @@ bool Runtime::iterate() {
   if (node_.wants_tick() || (!progress && rounds_ % kRoundsPerTick == 0)) tick();
   if (progress) ++productive_rounds_;
   if (node_.failed() && !std::exchange(failure_told_, true)) {
+    failed_ = true;
     if (options_.on_failure) options_.on_failure(node_.stop_reason());
     executor_.abandon();
   }
@@ -102,7 +103,7 @@ bool Runtime::receive_messages() {
   if (const Status status = control_plane_->poll(received_); !status.ok()) fail(status);
   for (const ReceivedMessage& message : received_) {
     if (const Status status = node_.receive(message.from, message.bytes); !status.ok()) {
-      log(LogLevel::error, status.message());
+      say(LogLevel::error, status.message());
     }
   }
   return !received_.empty();
@@ -194,8 +195,10 @@ void Runtime::wake_sleepers() {
   completed_.notify_all();
 }
 
-void Runtime::run_callbacks() {
-  if (!callbacks_due_) return;
+/// Returns an owner of this, if there was anything to call, which may have let go of all others.
+std::shared_ptr<Runtime> Runtime::run_callbacks() {
+  if (!callbacks_due_) return nullptr;
+  std::shared_ptr<Runtime> self = weak_from_this().lock();
   const Participants::Working working(participants_);
   std::vector<std::function<void()>> due;
   {
@@ -204,9 +207,19 @@ void Runtime::run_callbacks() {
     callbacks_due_ = false;
   }
   for (const auto& callback : due) callback();
+  return self;
 }
 
-void Runtime::act(protocol::Notice& notice) { log(LogLevel::warning, notice.text); }
+/// Not at once: the sink is the program's, and may call the library.
+void Runtime::say(LogLevel level, std::string text) {
+  const std::lock_guard lock(mailbox_mutex_);
+  callbacks_.push_back([level, text = std::move(text)] { log(level, text); });
+  callbacks_due_ = true;
+}
+
+void Runtime::act(protocol::Notice& notice) {
+  say(LogLevel::warning, std::move(notice.text));
+}
 
 void Runtime::act(protocol::Reset& reset) {
   if (options_.on_failure) options_.on_failure(reset.reason);
@@ -216,7 +229,7 @@ void Runtime::act(protocol::ChannelClosed& closed) { executor_.close_channel(clo
 
 void Runtime::fail(const Status& status) {
   if (node_.failed()) return;
-  log(LogLevel::error, status.message());
+  say(LogLevel::error, status.message());
   node_.lost(status);
   node_stirred_ = true;
 }

@@ -156,7 +156,7 @@ TEST_CASE("a mapping is refused if the file behind it is another") {
   const auto segment = *shm::Segment::create(1 << 20);
   shm::Identity identity = segment->identity();
   identity.process = getppid();
-  CHECK_FALSE(shm::Mapping::open(identity).ok());
+  CHECK_FALSE(shm::Mapping::open(identity, nullptr).ok());
 }
 
 TEST_CASE("shared memory conforms, tensors anywhere") {

@@ -2,8 +2,8 @@
 //
 // DefaultFloats: while it lives, the calling thread computes with floats as IEEE 754 says, whatever
 // the program has set: denormals are not flushed to zero (-Ofast, at::set_flush_denormal), results
-// are rounded to nearest, and nothing traps. Results would otherwise depend on which thread computes
-// them.
+// are rounded to nearest, and nothing traps. Results would otherwise depend on which thread
+// computes them.
 //
 //   const DefaultFloats floats;        // costs a few cycles where nothing is to be changed
 #pragma once

@@ -36,8 +36,8 @@ void check_reduction(const protocol::Request& request) {
   if (static_cast<int>(request.reduce_op) >= kReduceOpCount) {
     refuse(request, fmt::format("there is no reduction {}", static_cast<int>(request.reduce_op)));
   }
-  for (const auto& [name, value] : {std::pair("prescale", request.prescale),
-                                    std::pair("postscale", request.postscale)}) {
+  for (const auto& [name, value] :
+       {std::pair("prescale", request.prescale), std::pair("postscale", request.postscale)}) {
     if (!std::isfinite(value)) refuse(request, fmt::format("{} is not finite: {}", name, value));
   }
 }
@@ -61,8 +61,8 @@ void check_tensor(const protocol::Request& request, const ConstTensorView& tenso
   if (tensor.count() == 0) return;
   if (tensor.data() == nullptr) refuse(request, "the tensor has no memory");
   if (reinterpret_cast<std::uintptr_t>(tensor.data()) % size_of(tensor.dtype()) != 0) {
-    refuse(request, fmt::format("the tensor is not aligned to its {} elements",
-                                name_of(tensor.dtype())));
+    refuse(request,
+           fmt::format("the tensor is not aligned to its {} elements", name_of(tensor.dtype())));
   }
 }
 

@@ -21,9 +21,8 @@ void broadcast_parameters(const std::vector<Slot>& slots, int root, ProcessSet p
                           SourceLocation where) {
   std::vector<Handle> handles;
   for (const Slot& slot : slots) {
-    handles.push_back(
-        broadcast_async("broadcast_parameters/" + slot.name, slot.parameter, root, process_set,
-                        where));
+    handles.push_back(broadcast_async("broadcast_parameters/" + slot.name, slot.parameter, root,
+                                      process_set, where));
   }
   wait_for_all(handles);
 }

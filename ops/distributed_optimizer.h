@@ -253,12 +253,11 @@ class DistributedOptimizer {
   }
 
   [[noreturn]] void refuse_sharding() const {
-    throw Error(
-        Status(Code::invalid_argument,
-               "DistributedOptimizer '" + options_.name +
-                   "': its state cannot be divided among the ranks, because the optimizer "
-                   "is not known to update every element by itself (L-BFGS, LAMB and Muon "
-                   "do not); leave sharding at none"));
+    throw Error(Status(Code::invalid_argument,
+                       "DistributedOptimizer '" + options_.name +
+                           "': its state cannot be divided among the ranks, because the optimizer "
+                           "is not known to update every element by itself (L-BFGS, LAMB and Muon "
+                           "do not); leave sharding at none"));
   }
 
   static bool hand_over(Adapter& adapter, Optimizer& optimizer, const OptimizerOptions& options,
@@ -334,7 +333,8 @@ class DistributedOptimizer {
   std::shared_ptr<void> backward_;
 };
 
-/// Overwrites what the wrapped optimizer keeps from step to step with the root's. Collective, blocks.
+/// Overwrites what the wrapped optimizer keeps from step to step with the root's. Collective,
+/// blocks.
 template <typename Optimizer>
 void broadcast_optimizer_state(DistributedOptimizer<Optimizer>& optimizer, int root = 0,
                                SourceLocation where = SourceLocation::current()) {
@@ -366,8 +366,8 @@ DistributedOptimizer<Optimizer> make_distributed(SourceLocation where, First&& f
 
 }  // namespace detail
 
-/// Makes an optimizer and wraps it: `arguments` are those of the optimizer's constructor, up to four,
-/// perhaps after OptimizerOptions.
+/// Makes an optimizer and wraps it: `arguments` are those of the optimizer's constructor, up to
+/// four, perhaps after OptimizerOptions.
 ///
 ///   auto optimizer = ringleader::distributed<torch::optim::SGD>(model->parameters(), 0.05);
 ///   auto other = ringleader::distributed<torch::optim::SGD>(options, model->parameters(), 0.05);

@@ -48,8 +48,8 @@ bool write_all(int file, const void* data, std::size_t bytes) {
   return true;
 }
 
-/// The file, made if need be, and readable by its owner alone even if it was there before. Neither a
-/// link, which might lead to another file, nor a pipe, which nobody may read.
+/// The file, made if need be, and readable by its owner alone even if it was there before. Neither
+/// a link, which might lead to another file, nor a pipe, which nobody may read.
 int open_private() {
   const int file =
       ::open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);

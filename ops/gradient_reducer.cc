@@ -3,7 +3,6 @@
 
 #include <ringleader/core/log.h>
 #include <ringleader/ops/broadcast.h>
-#include <ringleader/ops/collectives.h>
 #include <ringleader/ops/current_session.h>
 #include <ringleader/ops/gradient_reducer_impl.h>
 #include <ringleader/ops/optimizer_checks.h>
@@ -24,9 +23,6 @@ namespace {
 
 /// How often what must agree (learning rates) is compared; it costs the adapter a visit.
 constexpr std::uint64_t kPeriodsPerComparison = 16;
-
-/// Steps in which others were announced until a gradient that was not is worth a warning.
-constexpr int kUnannouncedSteps = 100;
 
 /// The 20 bits of a hash that travel.
 std::uint32_t folded(std::uint64_t hash) { return static_cast<std::uint32_t>(hash & 0xfffffU); }
@@ -61,7 +57,7 @@ GradientReducer::Impl::Impl(std::vector<Slot> slots, GradientMeaning meaning,
       used_here_(slots_.size(), false),
       unannounced_(slots_.size(), 0),
       announced_(exchanges_use()) {
-  static_cast<void>(current_runtime("DistributedOptimizer"));
+  joins_ = current_runtime("DistributedOptimizer")->joins_done(options_.process_set.id);
   device_ = current_device();
   check_optimizer(slots_, options_);
   passes_ = options_.virtual_workers > 0 ? options_.virtual_workers / options_.process_set.size()
@@ -69,7 +65,8 @@ GradientReducer::Impl::Impl(std::vector<Slot> slots, GradientMeaning meaning,
   if (options_.virtual_workers > 0) sums_.assign(parameters_, TreeAccumulator(passes_));
   claim_.emplace(slots_, options_.name);  // before what is wrapped already can be moved
   if (slots_.front().gradient.device() == Device::host) {
-    // In the type of the gradients, so that it needs no batch of its own; rounded it would be wrong.
+    // In the type of the gradients, so that it needs no batch of its own; rounded it would be
+    // wrong.
     const bool has_f32 = std::any_of(slots_.begin(), slots_.end(), [](const Slot& slot) {
       return slot.gradient.dtype() == DType::f32;
     });
@@ -130,7 +127,7 @@ void GradientReducer::Impl::log_options() const {
 void GradientReducer::Impl::ready(std::size_t index, SourceLocation where) {
   const std::lock_guard lock(mutex_);
   if (index >= parameters_) refuse(options_, fmt::format("there is no parameter {}", index));
-  if (failed_pass_) give_up(where);
+  if (failed_pass_ || refused_) give_up(where);
   if (synchronized_) forget_passes();  // the program has skipped step(), on all ranks alike
   if (holding_back_) {
     used_here_[index] = true;
@@ -144,9 +141,10 @@ void GradientReducer::Impl::ready(std::size_t index, SourceLocation where) {
   take(index, runtime::Runtime::Wake::yes, where);
 }
 
-/// Either the pass before has failed, and the program has begun the next one, or it computes several
-/// passes per step and does not say so. The first may go on: a mean over the ranks of what has been
-/// averaged is the same again. In the second case the next pass writes to gradients on their way.
+/// Either the pass before has failed, and the program has begun the next one, or it computes
+/// several passes per step and does not say so. The first may go on: a mean over the ranks of what
+/// has been averaged is the same again. In the second case the next pass writes to gradients on
+/// their way.
 void GradientReducer::Impl::announced_again(std::size_t index, SourceLocation where) {
   const bool whole = std::all_of(announcements_.begin(), announcements_.end(),
                                  [](int announcements) { return announcements > 0; });
@@ -158,7 +156,7 @@ void GradientReducer::Impl::announced_again(std::size_t index, SourceLocation wh
                     title(), slots_[index].name, to_string(where)));
     return give_up(where);
   }
-  failed_pass_ = true;  // the next one begins a step
+  refused_ = true;
   refuse(options_,
          fmt::format("the gradient of '{}' was announced twice in one step ({}): put all backward "
                      "passes of a step but the last inside no_sync(), or call synchronize() after "
@@ -212,8 +210,8 @@ void GradientReducer::Impl::end_worker() {
 /// for several optimizers waits for none that lacks something.
 bool GradientReducer::Impl::submit_pass(SourceLocation where) {
   const std::lock_guard lock(mutex_);
-  const bool last_pass = std::find(announcements_.begin(), announcements_.end(), passes_) !=
-                         announcements_.end();
+  const bool last_pass =
+      std::find(announcements_.begin(), announcements_.end(), passes_) != announcements_.end();
   if (synchronized_ || holding_back_ || failed_pass_ || !last_pass || !sums_.empty()) {
     return false;
   }
@@ -224,8 +222,8 @@ bool GradientReducer::Impl::submit_pass(SourceLocation where) {
 void GradientReducer::Impl::synchronize(bool for_step, SourceLocation where) {
   const std::lock_guard lock(mutex_);
   if (failed_pass_) give_up(where);
-  // A program that announces its gradients says by that when a step begins that follows one that was
-  // left out. Of the others it is told by what the gradients hold.
+  // A program that announces its gradients says by that when a step begins that follows one that
+  // was left out. Of the others it is told by what the gradients hold.
   const bool tells = announced_ || !sums_.empty() || !has_agreement();
   if (synchronized_ && (tells || (for_step && hash_of_gradients() == hash_))) return;
   if (holding_back_) refuse(options_, "gradients cannot be used inside no_sync()");
@@ -346,7 +344,8 @@ void GradientReducer::Impl::submit_rest(bool abandons, SourceLocation where) {
     submit(i, runtime::Runtime::Wake::no, where);
   }
   if (!has_agreement() || submitted_[parameters_]) return;
-  StepSaid said{rank(), abandons, steps_, {}};
+  notice_joins();
+  StepSaid said{rank(), abandons, steps_, {}, {}};
   if (hooks_.scalars != nullptr && periods_ % kPeriodsPerComparison == 0) {
     said.scalars = hash_of(hooks_.scalars());
   }
@@ -355,36 +354,20 @@ void GradientReducer::Impl::submit_rest(bool abandons, SourceLocation where) {
   submit(parameters_, runtime::Runtime::Wake::no, where);
 }
 
+/// When all ranks have joined they may have made different numbers of steps; from there on they
+/// count alike.
+void GradientReducer::Impl::notice_joins() {
+  const std::uint64_t joins =
+      current_runtime("DistributedOptimizer")->joins_done(options_.process_set.id);
+  if (joins == std::exchange(joins_, joins)) return;
+  steps_ = 0;
+  periods_ = 0;
+}
+
 void GradientReducer::Impl::submit(std::size_t index, runtime::Runtime::Wake wake,
                                    SourceLocation where) {
   transport_->submit(index, wake, where);
   submitted_[index] = true;
-}
-
-void GradientReducer::Impl::judge(const StepHeard& heard, bool abandons, SourceLocation where) {
-  const auto fail = [&](const std::string& what) {
-    forget_passes();
-    steps_ = 0;  // from here on the ranks count alike
-    throw Error(Status(Code::mismatch, fmt::format("{}, step {} ({}): {}", title(), periods_,
-                                                   to_string(where), what)));
-  };
-  if (heard.abandoning > 0 && heard.abandoning < heard.ranks) {
-    const std::string who = heard.abandoning == 1
-                                ? fmt::format("rank {} gives", heard.abandoning_rank)
-                                : fmt::format("{} ranks give", heard.abandoning);
-    fail(fmt::format("{} the step up (abandon_step(), zero_grad() or an exception), and the other "
-                     "{} of {} ranks, {}, do not; do the same on all ranks",
-                     who, heard.ranks - heard.abandoning, heard.ranks,
-                     abandons ? "not this one" : "this one among them"));
-  }
-  if (!heard.steps_equal) {
-    fail(
-        "some ranks have made a step that others have left out (a loss that is not finite there, or "
-        "an exception), so their parameters differ; do the same on all ranks");
-  }
-  if (heard.scalars_equal) return;
-  forget_passes();
-  compare_scalars(hooks_.scalars(), options_, where);
 }
 
 /// Rare: the transport has divided by the size of the set, and some rank has joined.
@@ -418,99 +401,14 @@ void GradientReducer::Impl::drop_step() {
   if (!failed_pass_) forget_passes();
 }
 
-/// A gradient that never comes is often a layer that was forgotten.
-void GradientReducer::Impl::count_unannounced() {
-  if (!announced_ || !begun()) return;
-  std::string names;
-  for (std::size_t i = 0; i < parameters_; ++i) {
-    const bool used = exchanges_use() && has_agreement() ? agreement_->used(i) : used_here_[i];
-    unannounced_[i] = used ? 0 : unannounced_[i] + 1;
-    if (unannounced_[i] == kUnannouncedSteps) names += fmt::format(" '{}'", slots_[i].name);
-  }
-  if (names.empty()) return;
-  log(LogLevel::warning,
-      fmt::format("{}: no gradient has come for {} steps of{}; is a layer not used, or frozen?",
-                  title(), kUnannouncedSteps, names));
-}
-
 void GradientReducer::Impl::forget_passes() {
+  refused_ = false;
   synchronized_ = false;
   announcements_.assign(parameters_, 0);
   held_back_.assign(parameters_, false);
   used_here_.assign(parameters_, false);
   for (TreeAccumulator& sum : sums_) sum.reset();
   passes_done_ = 0;
-}
-
-/// Before a step: what the program has changed since the optimizer was wrapped.
-void GradientReducer::Impl::check(SourceLocation where) {
-  const std::lock_guard lock(mutex_);
-  if (state_unknown_) {
-    refuse(options_,
-           fmt::format("at {}: the ranks have made different numbers of steps before join(), and "
-                       "what the optimizer keeps from step to step (momentum) is not known, so the "
-                       "ranks would train different models; describe it (Slot::state, or state() of "
-                       "the optimizer or its adapter), or set OptimizerOptions::stateless",
-                       to_string(where)));
-  }
-  if (hooks_.look == nullptr) return;
-  hooks_.look(now_);
-  if (now_.size() != parameters_) {
-    refuse(options_,
-           fmt::format("the optimizer has {} parameters, and had {} when it was wrapped ('{}' was "
-                       "the last); add parameters before, or wrap them with an optimizer of their "
-                       "own",
-                       now_.size(), parameters_, slots_[parameters_ - 1].name));
-  }
-  for (std::size_t i = 0; i < parameters_; ++i) {
-    Slot& slot = slots_[i];
-    const SlotNow& now = now_[i];
-    if (now.parameter_count != slot.parameter.count() ||
-        now.gradient_count != slot.gradient.count()) {
-      refuse(options_, fmt::format("parameter '{}' has {} elements and a gradient of {} now, and had "
-                                   "{} when it was wrapped",
-                                   slot.name, now.parameter_count, now.gradient_count,
-                                   slot.parameter.count()));
-    }
-    if (now.parameter != slot.parameter.data()) {
-      slot.parameter = TensorView(now.parameter, slot.parameter.shape(), slot.parameter.dtype());
-    }
-    if (now.gradient == slot.gradient.data()) continue;
-    if (now.gradient == nullptr) {
-      refuse(options_, fmt::format("the gradient of '{}' has no memory any more", slot.name));
-    }
-    if (submitted_[i] || synchronized_) {
-      failed_pass_ = !synchronized_;
-      refuse(options_, fmt::format("the memory of the gradient of '{}' has changed after it was "
-                                   "announced; announce it when it is in its place",
-                                   slot.name));
-    }
-    slot.gradient = TensorView(now.gradient, slot.gradient.shape(), slot.gradient.dtype());
-    transport_->moved(i);
-  }
-}
-
-/// This rank has no more data. What it has begun it completes.
-void GradientReducer::Impl::finish_join() {
-  {
-    const std::lock_guard lock(mutex_);
-    if (failed_pass_ || (!synchronized_ && begun())) complete(failed_pass_, {});
-    forget_passes();
-  }
-  const ProcessSet process_set = options_.process_set;
-  const int last = ringleader::join(process_set);
-  broadcast_parameters(parameter_slots(), last, process_set);
-  auto steps = static_cast<std::int64_t>(steps_);
-  broadcast(options_.name + "/steps", TensorView(&steps, {1}), last, process_set);
-  const bool handed_over = hooks_.hand_over != nullptr && hooks_.hand_over(last);
-  std::int32_t differs = static_cast<std::int64_t>(steps_) == steps ? 0 : 1;
-  ReduceOptions reduce;
-  reduce.process_set = process_set;
-  allreduce(options_.name + "/steps differ", TensorView(&differs, {1}), ReduceOp::max, reduce);
-  const std::lock_guard lock(mutex_);
-  state_unknown_ = differs != 0 && !handed_over && !options_.stateless;
-  steps_ = static_cast<std::uint64_t>(steps);
-  periods_ = 0;
 }
 
 }  // namespace ringleader

@@ -78,6 +78,7 @@ class GradientReducer::Impl {
   void give_up(SourceLocation where);
   void judge(const StepHeard& heard, bool abandons, SourceLocation where);
   void divide_by_contributors(int ranks);
+  void notice_joins();
   void forget_passes();
   void count_unannounced();
   bool begun() const;
@@ -88,7 +89,7 @@ class GradientReducer::Impl {
   const GradientMeaning meaning_;
   const OptimizerOptions options_;
   const ReducerHooks hooks_;
-  std::shared_ptr<DevicePort> device_;  ///< null without an accelerator
+  std::shared_ptr<DevicePort> device_;      ///< null without an accelerator
   std::optional<StepAgreement> agreement_;  ///< not for gradients in device memory
   std::optional<ParameterClaim> claim_;
   int passes_ = 1;  ///< per step
@@ -96,22 +97,24 @@ class GradientReducer::Impl {
   std::vector<TreeAccumulator> sums_;  ///< per parameter; empty without virtual workers
 
   mutable std::mutex mutex_;
-  std::vector<int> announcements_;    ///< per parameter: in this step
-  std::vector<bool> held_back_;       ///< per parameter: announced inside no_sync() in this step
-  std::vector<bool> used_here_;       ///< per parameter: announced in this step, or there
-  std::vector<bool> submitted_;       ///< per slot: in flight
-  std::vector<int> unannounced_;      ///< per parameter: steps in a row that announced others
-  std::vector<SlotNow> now_;          ///< where the program's tensors are
-  int passes_done_ = 0;               ///< with virtual workers
+  std::vector<int> announcements_;  ///< per parameter: in this step
+  std::vector<bool> held_back_;     ///< per parameter: announced inside no_sync() in this step
+  std::vector<bool> used_here_;     ///< per parameter: announced in this step, or there
+  std::vector<bool> submitted_;     ///< per slot: in flight
+  std::vector<int> unannounced_;    ///< per parameter: steps in a row that announced others
+  std::vector<SlotNow> now_;        ///< where the program's tensors are
+  int passes_done_ = 0;             ///< with virtual workers
   bool holding_back_ = false;
   bool synchronized_ = false;
-  bool again_ = false;                ///< what is being reduced may have been reduced before
-  std::uint64_t hash_ = 0;            ///< of the gradients when the program last synchronized
-  bool failed_pass_ = false;          ///< a backward pass has thrown; the step is yet to be given up
-  bool announced_ = false;            ///< the program calls ready(): what is not announced is missing
-  bool state_unknown_ = false;        ///< ranks made different numbers of steps, and it may differ
-  std::uint64_t steps_ = 0;           ///< made by this rank
-  std::uint64_t periods_ = 0;         ///< reductions of all slots, the same on all ranks
+  bool again_ = false;          ///< what is being reduced may have been reduced before
+  std::uint64_t hash_ = 0;      ///< of the gradients when the program last synchronized
+  bool refused_ = false;        ///< a gradient came twice; another one begins a step
+  bool failed_pass_ = false;    ///< a backward pass has thrown; the step is yet to be given up
+  bool announced_ = false;      ///< the program calls ready(): what is not announced is missing
+  bool state_unknown_ = false;  ///< ranks made different numbers of steps, and it may differ
+  std::uint64_t steps_ = 0;     ///< made by this rank
+  std::uint64_t joins_ = 0;     ///< of the process set, when last looked
+  std::uint64_t periods_ = 0;   ///< reductions of all slots, the same on all ranks
 };
 
 }  // namespace ringleader

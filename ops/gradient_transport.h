@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// GradientTransport: how the gradients of one optimizer reach the other ranks. GradientReducer knows
-// when each is complete, and what belongs to a step; a transport moves them.
+// GradientTransport: how the gradients of one optimizer reach the other ranks. GradientReducer
+// knows when each is complete, and what belongs to a step; a transport moves them.
 #pragma once
 
 #include <ringleader/core/runtime/runtime.h>

@@ -19,14 +19,15 @@ constexpr const char* kSizes[] = {
     "MPI_LOCALNRANKS",       // Hydra
     "SLURM_STEP_NUM_TASKS",  // srun
     "PALS_SIZE",
-    "PALS_LOCAL_SIZE",     // HPE's PALS
+    "PALS_LOCAL_SIZE",      // HPE's PALS
     "MV2_COMM_WORLD_SIZE",  // MVAPICH
     "JSM_NAMESPACE_SIZE",   // jsrun
     "FLUX_JOB_SIZE",        // Flux
 };
 constexpr const char* kRanks[] = {
-    "OMPI_COMM_WORLD_RANK", "PMI_RANK",   "PMIX_RANK",           "MPI_LOCALRANKID",    "SLURM_PROCID",
-    "PALS_RANKID",          "ALPS_APP_PE", "MV2_COMM_WORLD_RANK", "JSM_NAMESPACE_RANK", "FLUX_TASK_RANK",
+    "OMPI_COMM_WORLD_RANK", "PMI_RANK",       "PMIX_RANK",   "MPI_LOCALRANKID",
+    "SLURM_PROCID",         "PALS_RANKID",    "ALPS_APP_PE", "MV2_COMM_WORLD_RANK",
+    "JSM_NAMESPACE_RANK",   "FLUX_TASK_RANK",
 };
 
 /// How many tasks a batch system has set aside.
@@ -39,11 +40,12 @@ Status check_alone(const Config& config) {
   const auto refuse = [](const char* variable, std::int64_t value) {
     return Status(
         Code::invalid_argument,
-        fmt::format("MPI says that this process is alone, but {}={} says that it is one of several: "
-                    "the launcher and the MPI of this program are probably different ones, and each "
-                    "process would train by itself; start it with the launcher of its MPI, or set "
-                    "RINGLEADER_ALLOW_SINGLE=1 if this is meant",
-                    variable, value));
+        fmt::format(
+            "MPI says that this process is alone, but {}={} says that it is one of several: "
+            "the launcher and the MPI of this program are probably different ones, and each "
+            "process would train by itself; start it with the launcher of its MPI, or set "
+            "RINGLEADER_ALLOW_SINGLE=1 if this is meant",
+            variable, value));
   };
   for (const char* const variable : kSizes) {
     const auto size = number_from_environment(variable);

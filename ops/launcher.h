@@ -10,8 +10,8 @@
 namespace ringleader {
 
 /// For a world of one. Errors: invalid_argument, naming the variable and what to do, if the
-/// environment says that this very process is one of several and RINGLEADER_ALLOW_SINGLE is not set.
-/// Warns if there is an allocation of several tasks in which this program was started alone.
+/// environment says that this very process is one of several and RINGLEADER_ALLOW_SINGLE is not
+/// set. Warns if there is an allocation of several tasks in which this program was started alone.
 Status check_alone(const Config& config);
 
 }  // namespace ringleader

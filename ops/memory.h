@@ -35,7 +35,8 @@ class SharedAllocator {
   SharedAllocator(const SharedAllocator<U>&) noexcept {}  // NOLINT(google-explicit-constructor)
 
   T* allocate(std::size_t count) {
-    if (count > static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T)) throw std::bad_array_new_length();
+    if (count > static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T))
+      throw std::bad_array_new_length();
     return static_cast<T*>(ringleader::allocate(count * sizeof(T)));
   }
   void deallocate(T* memory, std::size_t /*count*/) noexcept { ringleader::free(memory); }

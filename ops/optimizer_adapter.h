@@ -6,8 +6,9 @@
 // A class with members `parameters()`, `gradients()` (ranges of equal length whose elements
 // convert to TensorView) and `step()`, needs no adapter. It may also have `names()`,
 // `gradient_meaning`, `state()` (a range as the first two: what it keeps from step to step, besides
-// the parameters) and `scalars()` (pairs of a name and a number that must be equal on all ranks). Any other is described by specializing the trait, of which each wrapper has an object,
-// so members need not be static; all but the first two are optional:
+// the parameters) and `scalars()` (pairs of a name and a number that must be equal on all ranks).
+// Any other is described by specializing the trait, of which each wrapper has an object, so members
+// need not be static; all but the first two are optional:
 //
 //   template <>
 //   struct ringleader::OptimizerAdapter<their::Optimizer> {
@@ -83,7 +84,8 @@ struct SlotNow {
   std::int64_t gradient_count = 0;
 };
 
-/// One tensor of an optimizer's state. Names are unique within the optimizer and equal on all ranks.
+/// One tensor of an optimizer's state. Names are unique within the optimizer and equal on all
+/// ranks.
 struct StateTensor {
   std::string name;
   TensorView view;
@@ -165,8 +167,8 @@ class OptimizerAdapter<SlotOptimizer> {
     move = [&optimizer, index, member, tell = std::move(move)](void* to) {
       if (index < optimizer.slots.size()) {
         TensorView& tensor = optimizer.slots[index].*member;
-        tensor = TensorView(to, tensor.shape(), tensor.dtype(), tensor.device())
-                     .on(tensor.stream());
+        tensor =
+            TensorView(to, tensor.shape(), tensor.dtype(), tensor.device()).on(tensor.stream());
       }
       tell(to);
     };

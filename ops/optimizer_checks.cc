@@ -48,8 +48,8 @@ void check_memory(const Slot& slot, const Slot& first, const OptimizerOptions& o
 void check_tensor(const TensorView& tensor, const Slot& slot, const char* what,
                   const OptimizerOptions& options) {
   if (tensor.count() < 0) {
-    refuse(options, fmt::format("{} '{}' has the shape {}", what, slot.name,
-                                to_string(tensor.shape())));
+    refuse(options,
+           fmt::format("{} '{}' has the shape {}", what, slot.name, to_string(tensor.shape())));
   }
   if (tensor.count() == 0) return;
   if (tensor.data() == nullptr) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What an optimizer keeps from step to step besides the parameters (momentum, moments, counters), as
-// named tensors: to hand it over to ranks that lack it, and to compare it.
+// What an optimizer keeps from step to step besides the parameters (momentum, moments, counters),
+// as named tensors: to hand it over to ranks that lack it, and to compare it.
 //
 //   ringleader::broadcast_optimizer_state(sgd);        // every rank continues with rank 0's
 //   if (!optimizer.parameters_identical()) ...
@@ -23,9 +23,9 @@
 
 namespace ringleader {
 
-/// True on every rank if all ranks have the same bits in these tensors, and in the same order tensors
-/// of the same names and sizes. Collective over the set, blocks. Two states that differ are told
-/// apart with a probability of 1 - 2^-64.
+/// True on every rank if all ranks have the same bits in these tensors, and in the same order
+/// tensors of the same names and sizes. Collective over the set, blocks. Two states that differ are
+/// told apart with a probability of 1 - 2^-64.
 bool identical(std::string_view name, const std::vector<StateTensor>& tensors,
                ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
 

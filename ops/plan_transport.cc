@@ -22,7 +22,8 @@ protocol::Request plan_request(const std::vector<Slot>& slots, GradientMeaning m
   request.reduce_op = mean ? ReduceOp::average : ReduceOp::sum;
   request.postscale = mean ? 1.0 / passes : 1.0;
   request.device = slots.front().gradient.device();
-  // Host memory: GradientReducer divides again where a rank has joined, as it learns from each step.
+  // Host memory: GradientReducer divides again where a rank has joined, as it learns from each
+  // step.
   request.average_over_contributors =
       options.average_over_contributors && request.device != Device::host;
   const DType compressed = compressed_type(options.compression);
@@ -68,9 +69,9 @@ void PlanTransport::submit(std::size_t index, runtime::Runtime::Wake wake, Sourc
   auto& operation = operations_[index];
   const auto runtime = runtime_.lock();
   if (runtime == nullptr) {
-    throw Error(Status(Code::not_initialized,
-                       fmt::format("DistributedOptimizer '{}': the library has been shut down",
-                                   options_.name)));
+    throw Error(Status(
+        Code::not_initialized,
+        fmt::format("DistributedOptimizer '{}': the library has been shut down", options_.name)));
   }
   // In device memory that of the last step has only been enqueued, but must have ended long ago.
   if (operation != nullptr && !operation->done) runtime->wait(*operation);

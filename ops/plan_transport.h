@@ -37,7 +37,8 @@ class PlanTransport : public GradientTransport {
   std::uint32_t plan_ = 0;
   double sum_factor_ = 1;
   std::optional<GradientMemory> memory_;
-  std::vector<std::shared_ptr<Operation>> operations_;  ///< per slot: in flight, or of the last step
+  std::vector<std::shared_ptr<Operation>>
+      operations_;  ///< per slot: in flight, or of the last step
   std::vector<Slot> no_shards_;
 };
 

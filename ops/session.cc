@@ -42,7 +42,7 @@ struct Current {
 struct Holder {
   std::mutex changing;  ///< held by init() while it works, and before `mutex`
   std::mutex mutex;
-  Current current;      ///< guarded by mutex
+  Current current;  ///< guarded by mutex
   bool exit_hook = false;
 };
 
@@ -117,7 +117,8 @@ Status guarded(const Work& work) {
   } catch (const std::bad_alloc&) {
     return Status(Code::transport, "init(): no memory");
   } catch (const std::system_error& error) {
-    return Status(Code::transport, fmt::format("init(): the system gives no thread: {}", error.what()));
+    return Status(Code::transport,
+                  fmt::format("init(): the system gives no thread: {}", error.what()));
   } catch (const std::exception& error) {
     return Status(Code::transport, fmt::format("init(): {}", error.what()));
   }
@@ -167,9 +168,10 @@ Traffic traffic_before() {
 void init(const InitOptions& options) {
   Holder& held = holder();
   if (runtime::in_forked_child()) {
-    throw Error(Status(Code::not_initialized,
-                       "init(): this process was made by fork() and is no rank; only its parent can "
-                       "use the library"));
+    throw Error(
+        Status(Code::not_initialized,
+               "init(): this process was made by fork() and is no rank; only its parent can "
+               "use the library"));
   }
   // Not under the lock of `current`: what is logged meanwhile goes to the program, which may ask.
   const std::lock_guard changing(held.changing);

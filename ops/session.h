@@ -27,18 +27,17 @@ struct InitOptions {
 };
 
 /// Starts the library. Collective: every rank calls it. Calls MPI_Init_thread if nobody has, asking
-/// for MPI_THREAD_MULTIPLE; then MPI_Finalize is called when the process exits. Calling it while the
-/// library runs does nothing. A program that calls MPI_Finalize() itself need not call shutdown()
-/// before: that is done when MPI_Finalize() begins.
+/// for MPI_THREAD_MULTIPLE; then MPI_Finalize is called when the process exits. Calling it while
+/// the library runs does nothing. A program that calls MPI_Finalize() itself need not call
+/// shutdown() before: that is done when MPI_Finalize() begins.
 ///
 /// A child made by fork() is no rank: it may exit or exec, and everything else throws
 /// not_initialized there. Memory of allocate() is shared with it.
 ///
-/// Errors, on every rank if on one: invalid_argument for an unusable option or communicator, mismatch
-/// if ranks have different settings, transport for a failure of MPI or of the system. Also
-/// invalid_argument if the environment says that this process is one of several and MPI says that it
-/// is alone (see ops/README.md).
-/// Blocks until all ranks have called it.
+/// Errors, on every rank if on one: invalid_argument for an unusable option or communicator,
+/// mismatch if ranks have different settings, transport for a failure of MPI or of the system. Also
+/// invalid_argument if the environment says that this process is one of several and MPI says that
+/// it is alone (see ops/README.md). Blocks until all ranks have called it.
 void init(const InitOptions& options = {});
 
 /// Stops the library on all ranks: operations that have been decided complete, all others end
@@ -53,8 +52,8 @@ const char* version();
 
 /// For programs that call MPI beside the library where MPI has only MPI_THREAD_SERIALIZED (see
 /// MPI_Query_thread): the library makes no call of MPI while the lock lives. Held by one thread for
-/// a short time; operations make no progress meanwhile, and no function of the library may be called.
-/// With MPI_THREAD_MULTIPLE it is not needed. Errors: not_initialized.
+/// a short time; operations make no progress meanwhile, and no function of the library may be
+/// called. With MPI_THREAD_MULTIPLE it is not needed. Errors: not_initialized.
 [[nodiscard]] std::unique_lock<std::mutex> lock_mpi();
 
 /// init() and shutdown() tied to a scope.

@@ -100,8 +100,9 @@ class ShardedState : public GradientTransport {
     if (--bucket.missing > 0) return;
     const ConstTensorView whole(bucket.gradients, {bucket.share * ranks_}, bucket.dtype);
     const bool mean = meaning_ == GradientMeaning::mean;
-    bucket.reduction = reduce_scatter_async(name_of(places_[index].bucket, "gradients"), whole,
-                                            mean ? ReduceOp::average : ReduceOp::sum, reduce, where);
+    bucket.reduction =
+        reduce_scatter_async(name_of(places_[index].bucket, "gradients"), whole,
+                             mean ? ReduceOp::average : ReduceOp::sum, reduce, where);
   }
 
   /// All end before an error is returned: the others still use this rank's memory.

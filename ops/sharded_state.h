@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sharded state: the state of an optimizer divided among the ranks (ZeRO stage 1, Rajbhandari et al.
-// 2020): each rank gets the sum of the gradients of its shard only, steps its shard, and collects
-// the others' parameters. The bytes that travel are those of one allreduce.
+// Sharded state: the state of an optimizer divided among the ranks (ZeRO stage 1, Rajbhandari et
+// al. 2020): each rank gets the sum of the gradients of its shard only, steps its shard, and
+// collects the others' parameters. The bytes that travel are those of one allreduce.
 //
-//   parameters   | p0 | p1 | p2  |pad|  p3  | p4 |pad|      buckets of whole parameters, padded to a
+//   parameters   | p0 | p1 | p2  |pad|  p3  | p4 |pad|      buckets of whole parameters, padded to
+//   a
 //                |    bucket 0       |   bucket 1    |      multiple of the number of ranks
 //   rank 0       |#########          |#######        |
 //   rank 1       |         ##########|       ########|

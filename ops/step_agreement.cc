@@ -62,8 +62,7 @@ void StepAgreement::say(const StepSaid& said, const std::vector<bool>& used_here
   for (std::size_t i = 0; i < parameters_; ++i) put(kUse + i, used_here[i] ? 1 : 0);
 }
 
-bool StepAgreement::equal(std::size_t word, std::size_t digits, double ranks,
-                          double factor) const {
+bool StepAgreement::equal(std::size_t word, std::size_t digits, double ranks, double factor) const {
   for (std::size_t digit = 0; digit < digits; ++digit) {
     const double sum = std::round(get(word + 2 * digit) * factor);
     if (ranks * std::round(get(word + 2 * digit + 1) * factor) != sum * sum) return false;

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// StepAgreement: what each rank says of a step, in a small tensor that is summed with the gradients,
-// so that ranks which part ways are noticed without a message of its own.
+// StepAgreement: what each rank says of a step, in a small tensor that is summed with the
+// gradients, so that ranks which part ways are noticed without a message of its own.
 //
 //   agreement.say({.abandons = false, .steps = steps});       // then its tensor travels
 //   const StepHeard heard = agreement.hear(factor);           // the same on all ranks
 //
 //   | ranks | give up | which: 2 words | steps | scalars: 5 digits | contents: 5 digits | use ... |
 //
-// "Are these numbers equal on n ranks?" is asked in digits of 4 bits: they are if n times the sum of
-// their squares is the square of their sum. Such sums are exact in f32 for 18,000 ranks.
+// "Are these numbers equal on n ranks?" is asked in digits of 4 bits: they are if n times the sum
+// of their squares is the square of their sum. Such sums are exact in f32 for 18,000 ranks.
 #pragma once
 
 #include <ringleader/core/tensor.h>
@@ -22,9 +22,9 @@
 namespace ringleader {
 
 struct StepSaid {
-  int rank = 0;             ///< world rank
-  bool abandons = false;    ///< the step is given up here
-  std::uint64_t steps = 0;  ///< made so far
+  int rank = 0;                                ///< world rank
+  bool abandons = false;                       ///< the step is given up here
+  std::uint64_t steps = 0;                     ///< made so far
   std::optional<std::uint32_t> scalars = {};   ///< a hash of 20 bits, if it is their turn
   std::optional<std::uint32_t> contents = {};  ///< and of gradients that may be reduced already
 };

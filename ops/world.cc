@@ -18,7 +18,8 @@ Status prefer_backend(std::vector<std::unique_ptr<Backend>>& backends, const std
   std::string known;
   for (const auto& backend : backends) known += fmt::format(" {}", backend->name());
   return Status(Code::invalid_argument,
-                fmt::format("RINGLEADER_BACKEND={}: there is no such backend; this build has:{}", name, known));
+                fmt::format("RINGLEADER_BACKEND={}: there is no such backend; this build has:{}",
+                            name, known));
 }
 
 }  // namespace ringleader

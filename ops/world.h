@@ -30,7 +30,7 @@ struct World {
   bool any_thread = true;  ///< false: only the initializing thread may make progress
   std::shared_ptr<void> keep_alive;   ///< outlives the adapters
   std::function<void()> mark_broken;  ///< the other processes must not be waited for at exit
-  Status alone;  ///< a world of one by mistake: what every operation is to say
+  Status alone;                       ///< a world of one by mistake: what every operation is to say
   std::string transports;             ///< how the ranks are reached, for the log
 
   /// Collective: the first failure of any rank, with its number; ok if all are.

@@ -49,8 +49,7 @@ Gather make_gather(const MpiWorld& mpi_world, std::shared_ptr<ChannelCommunicato
 
 /// The first failure of any rank, for all.
 Status agree(MPI_Comm comm, int own_rank, const Status& own) {
-  const std::string said =
-      own.ok() ? std::string() : static_cast<char>(own.code()) + own.message();
+  const std::string said = own.ok() ? std::string() : static_cast<char>(own.code()) + own.message();
   const auto all = mpi_transport::gather(comm, said);
   if (!all.ok()) return all.status();
   for (std::size_t rank = 0; rank < all->size(); ++rank) {
@@ -116,7 +115,8 @@ std::string describe_transports(const World& world, const shm::Node& node, const
   text += "; backends in order:";
   for (const auto& backend : world.backends) text += fmt::format(" {}", backend->name());
   if (!config.backend.empty()) text += fmt::format(" (first {})", config.backend);
-  return text + fmt::format("; sums {}", world.one_tree ? "by one tree over the ranks" : "in any order");
+  return text +
+         fmt::format("; sums {}", world.one_tree ? "by one tree over the ranks" : "in any order");
 }
 
 }  // namespace

@@ -123,8 +123,8 @@ void finish_block(const ReduceSpec& spec, Acc* values, std::int64_t count) {
   }
 }
 
-/// Memory of this thread for `count` values, until it asks again: waiting threads of the program work
-/// here too, and their stacks may be small.
+/// Memory of this thread for `count` values, until it asks again: waiting threads of the program
+/// work here too, and their stacks may be small.
 template <typename Acc>
 Acc* scratch(std::size_t count) {
   thread_local std::vector<std::max_align_t> memory;
@@ -133,8 +133,8 @@ Acc* scratch(std::size_t count) {
   return reinterpret_cast<Acc*>(memory.data());
 }
 
-/// Elements [begin, begin + n) of all sources by the tree of reduce.h. What is behind levels[kBlock]
-/// is for the levels below.
+/// Elements [begin, begin + n) of all sources by the tree of reduce.h. What is behind
+/// levels[kBlock] is for the levels below.
 template <typename T, typename Acc>
 void combine_sources(const ReduceSpec& spec, std::span<const void* const> sources,
                      std::int64_t begin, std::int64_t n, Acc* levels) {

@@ -22,10 +22,9 @@ MPI_Op extreme_of_floats(ReduceOp op, DType dtype) {
     MPI_Op_create(function, 1, &made);
     return made;
   };
-  static const MPI_Op kOps[2][2] = {{make(combine_floats<ReduceOp::min, float>),
-                                     make(combine_floats<ReduceOp::min, double>)},
-                                    {make(combine_floats<ReduceOp::max, float>),
-                                     make(combine_floats<ReduceOp::max, double>)}};
+  static const MPI_Op kOps[2][2] = {
+      {make(combine_floats<ReduceOp::min, float>), make(combine_floats<ReduceOp::min, double>)},
+      {make(combine_floats<ReduceOp::max, float>), make(combine_floats<ReduceOp::max, double>)}};
   return kOps[op == ReduceOp::max ? 1 : 0][dtype == DType::f64 ? 1 : 0];
 }
 

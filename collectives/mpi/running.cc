@@ -53,8 +53,9 @@ Status start_allreduce(Running& running) {
     receive = kernels::at(tensor.output, running.begin, batch.dtype);
     if (tensor.input != tensor.output) send = kernels::at(tensor.input, running.begin, batch.dtype);
   }
-  RL_MPI_RETURN_IF_ERROR(MPI_Iallreduce(send, receive, count, type, op_of(batch.reduce_op, running.wide.dtype),
-                                        running.comm, &running.request));
+  RL_MPI_RETURN_IF_ERROR(MPI_Iallreduce(send, receive, count, type,
+                                        op_of(batch.reduce_op, running.wide.dtype), running.comm,
+                                        &running.request));
   return Status();
 }
 
@@ -107,9 +108,10 @@ Status start_reduce_scatter(Running& running) {
   running.staging.resize(static_cast<std::size_t>(batch.count()) * size_of(running.wide.dtype));
   running.result.resize(own * size_of(running.wide.dtype));
   load(running, 0, batch.count(), running.staging.data());
-  RL_MPI_RETURN_IF_ERROR(MPI_Ireduce_scatter(
-      running.staging.data(), running.result.data(), running.counts.data(),
-      datatype_of(running.wide.dtype), op_of(batch.reduce_op, running.wide.dtype), running.comm, &running.request));
+  RL_MPI_RETURN_IF_ERROR(MPI_Ireduce_scatter(running.staging.data(), running.result.data(),
+                                             running.counts.data(), datatype_of(running.wide.dtype),
+                                             op_of(batch.reduce_op, running.wide.dtype),
+                                             running.comm, &running.request));
   return Status();
 }
 

@@ -60,8 +60,9 @@ Status watch_finalize() {
 /// Errors: invalid_argument for what is no group of processes that this one belongs to.
 Status check_communicator(MPI_Comm comm) {
   if (comm == MPI_COMM_NULL) {
-    return Status(Code::invalid_argument,
-                  "init(): the communicator is MPI_COMM_NULL; ranks outside it must not call init()");
+    return Status(
+        Code::invalid_argument,
+        "init(): the communicator is MPI_COMM_NULL; ranks outside it must not call init()");
   }
   int inter = 0;
   RL_MPI_RETURN_IF_ERROR(MPI_Comm_test_inter(comm, &inter));

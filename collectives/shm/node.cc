@@ -26,8 +26,7 @@ Result<std::shared_ptr<Node>> Node::open(std::shared_ptr<Segment> segment, const
   if (!identities.ok()) return identities.status();
   const auto node = std::make_shared<Node>();
   node->segment_ = std::move(segment);
-  const Identity* const own =
-      node->segment_ == nullptr ? nullptr : &node->segment_->identity();
+  const Identity* const own = node->segment_ == nullptr ? nullptr : &node->segment_->identity();
   Status failure;
   for (int rank = 0; rank < world.size(); ++rank) {
     const auto index = static_cast<std::size_t>(rank);

@@ -28,9 +28,9 @@ namespace ringleader::shm {
 /// What another process needs to map a segment; plain bytes.
 struct Identity {
   pid_t process = 0;
-  int file = -1;             ///< descriptor in that process
+  int file = -1;                ///< descriptor in that process
   std::uint64_t token[2] = {};  ///< random: processes of different containers may share a number
-  std::uint64_t device = 0;  ///< with `inode`: that it is still the same file
+  std::uint64_t device = 0;     ///< with `inode`: that it is still the same file
   std::uint64_t inode = 0;
   std::int64_t bytes = 0;     ///< of the whole segment
   std::byte* data = nullptr;  ///< its address there, for ranks that are threads of one process

@@ -108,10 +108,10 @@ class Node {
   /// The same for bytes that have been decoded.
   Status receive(int from, const Message& message, const Payload& bytes);
 
-  /// Time passes. `awaited`: for each thread of the program that uses the library, the operation for
-  /// which it waits; empty if some thread does not wait. It may be older than the node's state: a
-  /// thread whose operation has completed is about to go on, though it may not have left yet. To be
-  /// called now and then while operations are pending, and soon while wants_tick().
+  /// Time passes. `awaited`: for each thread of the program that uses the library, the operation
+  /// for which it waits; empty if some thread does not wait. It may be older than the node's state:
+  /// a thread whose operation has completed is about to go on, though it may not have left yet. To
+  /// be called now and then while operations are pending, and soon while wants_tick().
   void tick(Time now, const std::vector<Token>& awaited);
   bool wants_tick() const { return !stopped_ && (watch_.is_open() || alarm_ != Alarm::none); }
 
@@ -238,7 +238,7 @@ class Node {
   std::uint64_t void_before_ = 0;                   ///< the log length after the last reset
 
   Watch watch_;
-  Time now_ = 0;         ///< that has passed while this rank ran
+  Time now_ = 0;  ///< that has passed while this rank ran
   Time ticked_at_ = 0;
   bool blocked_ = false;
   std::uint64_t inquiry_at_ = 0;      ///< the log length after the latest inquiry

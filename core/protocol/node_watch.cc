@@ -59,7 +59,8 @@ void Node::tick(Time now, const std::vector<Token>& awaited) {
 }
 
 void Node::inquire() {
-  // Whoever is overdue is told the end soon: not by way of patience with a rank that does not answer.
+  // Whoever is overdue is told the end soon: not by way of patience with a rank that does not
+  // answer.
   const bool overdue = alarm_ == Alarm::overdue && inquiring_ != Alarm::overdue;
   if (overdue) attempt_ = 0;
   const Time pause = kBetweenInquiries << std::min(attempt_, 6U);

@@ -66,7 +66,6 @@ class SignalsBlocked {
   sigset_t before_;
 };
 
-
 [[noreturn]] void throw_forked(const Operation* operation) {
   throw Error(Status(
       Code::not_initialized,
@@ -165,7 +164,8 @@ void Runtime::post(const std::shared_ptr<Operation>& operation, Wake wake) {
   }
   const std::lock_guard lock(mailbox_mutex_);
   if (closed_) {
-    operation->status = Status(Code::shutdown, describe(*operation) + ": the library has been shut down");
+    operation->status =
+        Status(Code::shutdown, describe(*operation) + ": the library has been shut down");
     operation->done = true;
     return;
   }
@@ -409,6 +409,12 @@ void Runtime::shutdown() {
 std::vector<int> Runtime::process_set_ranks(std::uint32_t process_set) {
   const std::lock_guard loop(loop_mutex_);
   return node_.catalog().ranks_of(process_set);
+}
+
+std::uint64_t Runtime::joins_done(std::uint32_t process_set) {
+  const std::lock_guard lock(mailbox_mutex_);
+  const auto found = joins_done_.find(process_set);
+  return found == joins_done_.end() ? 0 : found->second;
 }
 
 RuntimeCounters Runtime::counters() {

@@ -25,6 +25,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -72,8 +73,8 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   /// Lets the background thread begin. Until then the runtime does nothing by itself.
   void start();
 
-  /// Blocks until the operation is done, doing the runtime's work meanwhile. Throws Error in a child
-  /// made by fork(), and where only another thread may make progress and does not come.
+  /// Blocks until the operation is done, doing the runtime's work meanwhile. Throws Error in a
+  /// child made by fork(), and where only another thread may make progress and does not come.
   void wait(const Operation& operation);
 
   /// Where there is no background thread: does one round, so that a program that asks again and
@@ -102,6 +103,9 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
 
   /// World ranks of a process set; empty if it does not exist.
   std::vector<int> process_set_ranks(std::uint32_t process_set);
+
+  /// Joins of a process set that have ended, on this rank.
+  std::uint64_t joins_done(std::uint32_t process_set);
 
   RuntimeCounters counters();
 
@@ -151,19 +155,20 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   std::vector<std::shared_ptr<Operation>> launched_;  ///< of one batch
   std::int64_t launched_at_ = 0;  ///< while a decision is carried out: when it began
   RuntimeCounters counters_;
+  std::map<std::uint32_t, std::uint64_t> joins_done_;  ///< guarded by mailbox_mutex_
   bool shutdown_requested_ = false;
   bool failure_told_ = false;
   FlightRecorder flight_;
   std::atomic<std::uint64_t> rounds_{0};  ///< written under the lock
-  std::uint64_t rounds_in_vain_ = 0;  ///< since something was done
-  bool node_stirred_ = false;         ///< the node may want something though nothing has come in
+  std::uint64_t rounds_in_vain_ = 0;      ///< since something was done
+  bool node_stirred_ = false;  ///< the node may want something though nothing has come in
 
   // The mailbox: guarded by mailbox_mutex_.
   std::mutex mailbox_mutex_;
   std::condition_variable wake_;       ///< wakes the background thread
   std::condition_variable completed_;  ///< wakes waiters that do not drive
   std::vector<std::shared_ptr<Operation>> mailbox_;
-  bool mail_ = false;  ///< something happened since the background thread last looked
+  bool mail_ = false;     ///< something happened since the background thread last looked
   bool started_ = false;  ///< the background thread may begin
   bool stop_ = false;
   bool closed_ = false;  ///< nobody works on the mailbox any more; written under both locks

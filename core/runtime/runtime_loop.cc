@@ -168,6 +168,11 @@ void Runtime::act(protocol::Completion& completion) {
   operation->negotiation.end();
   operation->value = completion.value;
   flight_.completed(*operation, ticks());
+  const auto* const request = std::get_if<protocol::Request>(&operation->wish);
+  if (request != nullptr && request->op == Op::join && operation->status.ok()) {
+    const std::lock_guard lock(mailbox_mutex_);
+    ++joins_done_[request->process_set];
+  }
   operation->done = true;
   if (operation->awaited) {
     const std::lock_guard lock(mailbox_mutex_);
@@ -217,9 +222,7 @@ void Runtime::say(LogLevel level, std::string text) {
   callbacks_due_ = true;
 }
 
-void Runtime::act(protocol::Notice& notice) {
-  say(LogLevel::warning, std::move(notice.text));
-}
+void Runtime::act(protocol::Notice& notice) { say(LogLevel::warning, std::move(notice.text)); }
 
 void Runtime::act(protocol::Reset& reset) {
   if (options_.on_failure) options_.on_failure(reset.reason);

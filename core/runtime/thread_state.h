@@ -5,8 +5,8 @@
 // A thread that waits for a condition variable without a time limit sleeps in a private futex, from
 // which only a thread of the same process can wake it (futex(2)). If all threads but those whose
 // waits are known sleep so at the same moment, none of them ever goes on. Threads that were there
-// when this object was made are taken for the transport's: they may also sleep until something comes
-// from outside, as that wakes no thread of the program.
+// when this object was made are taken for the transport's: they may also sleep until something
+// comes from outside, as that wakes no thread of the program.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What LibTorch's own optimizers keep from step to step, as named tensors, and the settings that must
-// be equal on all ranks. Included by torch.h.
+// What LibTorch's own optimizers keep from step to step, as named tensors, and the settings that
+// must be equal on all ranks. Included by torch.h.
 #pragma once
 
 #include <ringleader/ops/optimizer_adapter.h>
@@ -168,7 +168,9 @@ inline void shape_state(torch::optim::Optimizer& optimizer, const std::vector<St
     for (std::size_t p = 0; p < groups[g].params().size(); ++p) {
       const torch::Tensor& parameter = groups[g].params()[p];
       const std::string name = name_of(g, p);
-      const auto has = [&](const StateShape& shape) { return shape.name.rfind(name + "/", 0) == 0; };
+      const auto has = [&](const StateShape& shape) {
+        return shape.name.rfind(name + "/", 0) == 0;
+      };
       if (std::none_of(like.begin(), like.end(), has)) continue;
       auto state = new_state(optimizer);
       if (state == nullptr) return;

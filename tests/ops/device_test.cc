@@ -108,15 +108,15 @@ TEST_CASE("device memory on one rank and host memory on another is an error that
 
 TEST_CASE("gradients on the device are clipped by their norm, and travel in 16 bits") {
   for (const Compression compression : {Compression::none, Compression::fp16, Compression::bf16}) {
-    Tensor parameter;
+    Tensor parameters[2];
     Tensor gradient;
     Tensor other;
     OptimizerOptions options;
     options.broadcast_parameters = false;
     options.compression = compression;
     DistributedOptimizer optimizer(
-        {Slot{"gradient", parameter.view(), gradient.view(), {}},
-         Slot{"other", parameter.view(), other.view(), {}}},
+        {Slot{"gradient", parameters[0].view(), gradient.view(), {}},
+         Slot{"other", parameters[1].view(), other.view(), {}}},
         [] {}, GradientMeaning::mean, options);
     gradient.set(std::vector<float>(kCount, 3.F));
     other.set(std::vector<float>(kCount, 4.F));

@@ -54,12 +54,12 @@ TEST_CASE("a profiler sees what a batch does") {
 
 TEST_CASE("gradients that the library has put into one piece of memory are not packed") {
   constexpr std::int64_t kEach = 1000;
-  Tensor parameter(kEach);
+  Tensor parameters[2] = {Tensor(kEach), Tensor(kEach)};
   Tensor gradients[2] = {Tensor(kEach), Tensor(kEach)};
   void* places[2] = {};
   std::vector<Slot> slots;
   for (int i = 0; i < 2; ++i) {
-    slots.push_back({"gradient" + std::to_string(i), parameter.view(), gradients[i].view(),
+    slots.push_back({"gradient" + std::to_string(i), parameters[i].view(), gradients[i].view(),
                      [&places, i](void* to) { places[i] = to; }});
   }
   const auto copy = [&](void* to, const void* from, cudaStream_t stream) {

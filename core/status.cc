@@ -29,6 +29,8 @@ const char* name_of(Code code) {
       return "bad_message";
     case Code::unsupported:
       return "unsupported";
+    case Code::no_memory:
+      return "no_memory";
   }
   return "unknown";
 }

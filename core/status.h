@@ -30,6 +30,7 @@ enum class Code : std::uint8_t {
   transport,         ///< MPI, NCCL or the operating system reported a failure
   bad_message,       ///< a peer sent bytes that are not a valid message
   unsupported,       ///< no backend can run this operation in this build
+  no_memory,         ///< some rank has no memory for the result; it ran on none of them
 };
 
 /// The name of a code as it is spelt above.

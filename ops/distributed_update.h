@@ -17,6 +17,7 @@
 #include <ringleader/ops/collectives.h>
 #include <ringleader/ops/gradient_reducer.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <functional>
 #include <memory>

@@ -64,6 +64,7 @@ runtime::RuntimeOptions make_runtime_options(const Config& config, const World& 
   options.node.watch.stall_abort_us = microseconds(config.stall_abort_s);
   options.background_thread = config.background_thread;
   options.any_thread = world.any_thread;
+  options.concurrent = world.concurrent;
   options.oversubscribed = world.topology.local_size > world.machine.processing_units;
   options.memory = {kernels::fill_neutral, world.device};
   return options;

@@ -28,6 +28,7 @@ struct World {
   std::shared_ptr<DevicePort> device;              ///< null unless all ranks have one
   bool one_tree = true;    ///< sums are taken by one binary tree over the ranks (kernels/reduce.h)
   bool any_thread = true;  ///< false: only the initializing thread may make progress
+  bool concurrent = false;  ///< several threads may use the adapters at once
   std::shared_ptr<void> keep_alive;   ///< outlives the adapters
   std::function<void()> mark_broken;  ///< the other processes must not be waited for at exit
   Status alone;                       ///< a world of one by mistake: what every operation is to say

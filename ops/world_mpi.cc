@@ -29,18 +29,22 @@ namespace {
 using mpi_transport::ChannelCommunicators;
 using mpi_transport::MpiWorld;
 
+/// Of the group that meets while a session begins.
+constexpr std::uint32_t kNoChannel = UINT32_MAX;
+
 Group everybody(const MpiWorld& mpi_world) {
   Group world;
+  world.channel = kNoChannel;
   for (int rank = 0; rank < mpi_world.topology().size; ++rank) world.ranks.push_back(rank);
   world.rank = mpi_world.topology().rank;
   return world;
 }
 
 Gather make_gather(const MpiWorld& mpi_world, std::shared_ptr<ChannelCommunicators> communicators) {
-  return [communicators = std::move(communicators), comm = mpi_world.comm(),
-          size = mpi_world.topology().size](
+  return [communicators = std::move(communicators), comm = mpi_world.comm()](
              const Group& group, const std::string& bytes) -> Result<std::vector<std::string>> {
-    if (group.size() == size) return mpi_transport::gather(comm, bytes);
+    // Several channels may be opened at once, each on a communicator of its own.
+    if (group.channel == kNoChannel) return mpi_transport::gather(comm, bytes);
     const Result<MPI_Comm> members = communicators->of(group);
     if (!members.ok()) return members.status();
     return mpi_transport::gather(*members, bytes);
@@ -152,6 +156,7 @@ Result<World> open_world(const void* mpi_communicator, const Config& config,
   world.one_tree =
       config.deterministic && config.backend != "mpi" && hosts_are_subtrees((*node)->nodes());
   world.any_thread = mpi_world->any_thread();
+  world.concurrent = mpi_world->concurrent();
   world.control_plane = std::make_unique<MpiControlPlane>(std::move(*control));
   world.backends.push_back(shm::make_shm_backend(*node));
   world.backends.push_back(hierarchical::make_hierarchical_backend(

@@ -8,6 +8,7 @@
 
 #include <deque>
 #include <map>
+#include <mutex>
 #include <utility>
 
 namespace ringleader::hierarchical {
@@ -55,18 +56,24 @@ class HierarchicalBackend : public Backend {
   }
 
   Status open_channel(const std::shared_ptr<const Group>& group) override {
-    Lane& lane = lanes_[group->channel];
-    lane.groups = node_groups_of(*group, options_.nodes);
-    if (Status status = inside_->open_channel(lane.groups.scatter); !status.ok()) return status;
-    if (Status status = inside_->open_channel(lane.groups.gather); !status.ok()) return status;
-    return between_->open_channel(lane.groups.between);
+    const NodeGroups groups = node_groups_of(*group, options_.nodes);
+    if (Status status = inside_->open_channel(groups.scatter); !status.ok()) return status;
+    if (Status status = inside_->open_channel(groups.gather); !status.ok()) return status;
+    if (Status status = between_->open_channel(groups.between); !status.ok()) return status;
+    const std::lock_guard lock(mutex_);
+    opened_[group->channel] = groups;
+    return Status();
   }
 
   Result<Ticket> launch(const Batch& batch) override {
-    if (lanes_.count(batch.group->channel) == 0) {
-      if (Status status = open_channel(batch.group); !status.ok()) return status;
+    const std::uint32_t channel = batch.group->channel;
+    if (lanes_.count(channel) == 0) {
+      if (!take_opened(channel)) {
+        if (Status status = open_channel(batch.group); !status.ok()) return status;
+        take_opened(channel);
+      }
     }
-    Lane& lane = lanes_[batch.group->channel];
+    Lane& lane = lanes_[channel];
     auto running = std::make_shared<Running>();
     prepare(lane, batch, *running);
     lane.running.push_back(running);
@@ -88,6 +95,7 @@ class HierarchicalBackend : public Backend {
   }
 
   void close_channel(std::uint32_t channel) override {
+    take_opened(channel);
     const auto found = lanes_.find(channel);
     if (found == lanes_.end()) return;
     inside_->close_channel(found->second.groups.scatter->channel);
@@ -101,6 +109,15 @@ class HierarchicalBackend : public Backend {
     const std::int64_t bytes = batch.count() * static_cast<std::int64_t>(size_of(batch.dtype));
     return options_.algorithms.hierarchical({selection::hosts_of(*batch.group, options_.nodes),
                                              batch.group->size(), bytes, options_.deterministic});
+  }
+
+  /// Makes the lane of a channel that has been opened; false if it has not.
+  bool take_opened(std::uint32_t channel) {
+    const std::lock_guard lock(mutex_);
+    const auto opened = opened_.extract(channel);
+    if (opened.empty()) return false;
+    lanes_[channel].groups = opened.mapped();
+    return true;
   }
 
   Backend& backend_of(int phase) { return phase == 1 ? *between_ : *inside_; }
@@ -185,6 +202,8 @@ class HierarchicalBackend : public Backend {
   std::unique_ptr<Backend> inside_;
   std::unique_ptr<Backend> between_;
   HierarchicalOptions options_;
+  std::mutex mutex_;
+  std::map<std::uint32_t, NodeGroups> opened_;  ///< guarded by mutex_
   std::map<std::uint32_t, Lane> lanes_;
   Window<std::shared_ptr<Running>> running_;  ///< by ticket
   std::uint64_t phases_ended_ = 0;

@@ -53,9 +53,12 @@ MPI_Datatype datatype_of(DType dtype) {
   return MPI_DATATYPE_NULL;
 }
 
-MPI_Op op_of(ReduceOp op, DType dtype) {
+MPI_Op op_keeping_nan(ReduceOp op, DType dtype) {
   const bool extreme = op == ReduceOp::min || op == ReduceOp::max;
-  if (extreme && is_floating_point(dtype)) return extreme_of_floats(op, dtype);
+  return extreme && is_floating_point(dtype) ? extreme_of_floats(op, dtype) : op_of(op);
+}
+
+MPI_Op op_of(ReduceOp op) {
   switch (op) {
     case ReduceOp::sum:
     case ReduceOp::average:

@@ -16,7 +16,10 @@ namespace ringleader::mpi {
 /// cannot reduce them.
 MPI_Datatype datatype_of(DType dtype);
 
-MPI_Op op_of(ReduceOp op, DType dtype);
+MPI_Op op_of(ReduceOp op);
+
+/// The same, but minimum and maximum of floats keep what is not a number, whichever rank has it.
+MPI_Op op_keeping_nan(ReduceOp op, DType dtype);
 
 /// A derived type of `count` elements that begin `offset` elements after the buffer's start; its
 /// count may exceed an int. Move-only; frees the type.

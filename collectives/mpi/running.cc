@@ -54,8 +54,8 @@ Status start_allreduce(Running& running) {
     if (tensor.input != tensor.output) send = kernels::at(tensor.input, running.begin, batch.dtype);
   }
   RL_MPI_RETURN_IF_ERROR(MPI_Iallreduce(send, receive, count, type,
-                                        op_of(batch.reduce_op, running.wide.dtype), running.comm,
-                                        &running.request));
+                                        op_keeping_nan(batch.reduce_op, running.wide.dtype),
+                                        running.comm, &running.request));
   return Status();
 }
 
@@ -110,7 +110,7 @@ Status start_reduce_scatter(Running& running) {
   load(running, 0, batch.count(), running.staging.data());
   RL_MPI_RETURN_IF_ERROR(MPI_Ireduce_scatter(running.staging.data(), running.result.data(),
                                              running.counts.data(), datatype_of(running.wide.dtype),
-                                             op_of(batch.reduce_op, running.wide.dtype),
+                                             op_keeping_nan(batch.reduce_op, running.wide.dtype),
                                              running.comm, &running.request));
   return Status();
 }

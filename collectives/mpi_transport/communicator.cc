@@ -56,8 +56,11 @@ void Communicator::free() noexcept {
 }
 
 Result<MPI_Comm> ChannelCommunicators::of(const Group& group) {
-  const auto found = communicators_.find(group.channel);
-  if (found != communicators_.end()) return found->second.get();
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = communicators_.find(group.channel);
+    if (found != communicators_.end()) return found->second.get();
+  }
   MPI_Group all = MPI_GROUP_NULL;
   MPI_Group members = MPI_GROUP_NULL;
   RL_MPI_RETURN_IF_ERROR(MPI_Comm_group(world_, &all));
@@ -69,6 +72,7 @@ Result<MPI_Comm> ChannelCommunicators::of(const Group& group) {
   RL_MPI_RETURN_IF_ERROR(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));
   RL_MPI_RETURN_IF_ERROR(MPI_Group_free(&members));
   RL_MPI_RETURN_IF_ERROR(MPI_Group_free(&all));
+  const std::lock_guard lock(mutex_);
   communicators_[group.channel] = std::move(owned);
   return comm;
 }

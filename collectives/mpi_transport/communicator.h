@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <map>
+#include <mutex>
 #include <utility>
 
 namespace ringleader::mpi_transport {
@@ -41,7 +42,7 @@ class Communicator {
   MPI_Comm comm_ = MPI_COMM_NULL;
 };
 
-/// Threading: one thread at a time.
+/// Threading: any thread, but one at a time for a channel.
 class ChannelCommunicators {
  public:
   /// `world` outlives this object.
@@ -51,10 +52,14 @@ class ChannelCommunicators {
   /// call for a channel blocks until all members have made it, which they do in the same order.
   Result<MPI_Comm> of(const Group& group);
 
-  void close(std::uint32_t channel) { communicators_.erase(channel); }
+  void close(std::uint32_t channel) {
+    const std::lock_guard lock(mutex_);
+    communicators_.erase(channel);
+  }
 
  private:
   MPI_Comm world_;
+  std::mutex mutex_;
   std::map<std::uint32_t, Communicator> communicators_;
 };
 

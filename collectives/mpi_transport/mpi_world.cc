@@ -119,6 +119,7 @@ Result<MpiWorld> MpiWorld::open(const void* communicator, const std::string& hos
   int provided = MPI_THREAD_SINGLE;
   RL_MPI_RETURN_IF_ERROR(MPI_Query_thread(&provided));
   world.any_thread_ = provided >= MPI_THREAD_SERIALIZED;
+  world.concurrent_ = provided == MPI_THREAD_MULTIPLE;
   return world;
 }
 

@@ -28,6 +28,9 @@ class MpiWorld {
   /// MPI may.
   bool any_thread() const { return any_thread_; }
 
+  /// Several threads may call MPI at once.
+  bool concurrent() const { return concurrent_; }
+
   /// For each rank a number of the node it is on.
   const std::vector<int>& nodes() const { return nodes_; }
 
@@ -52,6 +55,7 @@ class MpiWorld {
   Topology topology_;
   std::vector<int> nodes_;
   bool any_thread_ = false;
+  bool concurrent_ = false;
 };
 
 }  // namespace ringleader::mpi_transport

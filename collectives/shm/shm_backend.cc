@@ -7,6 +7,7 @@
 #include <deque>
 #include <list>
 #include <map>
+#include <mutex>
 #include <utility>
 
 namespace ringleader::shm {
@@ -102,16 +103,23 @@ class ShmBackend : public Backend {
   Status open_channel(const std::shared_ptr<const Group>& group) override {
     Result<std::unique_ptr<Channel>> channel = Channel::open(node_, group);
     if (!channel.ok()) return channel.status();
-    queues_[group->channel] = std::make_unique<Queue>(std::move(*channel));
+    const std::lock_guard lock(mutex_);
+    opened_[group->channel] = std::make_unique<Queue>(std::move(*channel));
     return Status();
   }
 
   Result<Ticket> launch(const Batch& batch) override {
     const std::uint32_t channel = batch.group->channel;
-    if (queues_.count(channel) == 0) {
-      if (Status status = open_channel(batch.group); !status.ok()) return status;
+    auto found = queues_.find(channel);
+    if (found == queues_.end()) {
+      std::unique_ptr<Queue> opened = take_opened(channel);
+      if (opened == nullptr) {
+        if (Status status = open_channel(batch.group); !status.ok()) return status;
+        opened = take_opened(channel);
+      }
+      found = queues_.emplace(channel, std::move(opened)).first;
     }
-    Queue& queue = *queues_.at(channel);
+    Queue& queue = *found->second;
     queue.push(batch, running_.next());
     return running_.push(&queue);
   }
@@ -128,6 +136,7 @@ class ShmBackend : public Backend {
   std::uint64_t work_done() const override { return work_done_; }
 
   void close_channel(std::uint32_t channel) override {
+    if (auto unused = take_opened(channel)) closed_.push_back(std::move(unused));
     const auto found = queues_.find(channel);
     if (found != queues_.end()) {
       closed_.push_back(std::move(found->second));
@@ -137,7 +146,15 @@ class ShmBackend : public Backend {
   }
 
  private:
+  std::unique_ptr<Queue> take_opened(std::uint32_t channel) {
+    const std::lock_guard lock(mutex_);
+    auto taken = opened_.extract(channel);
+    return taken.empty() ? nullptr : std::move(taken.mapped());
+  }
+
   std::shared_ptr<Node> node_;
+  std::mutex mutex_;
+  std::map<std::uint32_t, std::unique_ptr<Queue>> opened_;  ///< guarded by mutex_
   std::map<std::uint32_t, std::unique_ptr<Queue>> queues_;
   std::list<std::unique_ptr<Queue>> closed_;  ///< until the others need nothing of them either
   Window<Queue*> running_;                    ///< by ticket

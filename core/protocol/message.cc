@@ -63,7 +63,7 @@ struct Decode {
   }
   void operator()(Status& value) {
     const auto code =
-        static_cast<Code>(reader.bounded(static_cast<std::uint64_t>(Code::unsupported) + 1));
+        static_cast<Code>(reader.bounded(static_cast<std::uint64_t>(Code::no_memory) + 1));
     value = Status(code, reader.string());
   }
   template <typename Enum>

@@ -14,17 +14,32 @@ std::string text_of(const TensorSpec& spec) {
   return fmt::format("'{}' {} {}", spec.name, name_of(spec.dtype), to_string(spec.shape));
 }
 
+/// Names of tensors that the library adds to a plan, after the program's.
+constexpr std::string_view kOwnPrefix = "ringleader/";
+
+std::size_t parameters_of(const Request& plan) {
+  return static_cast<std::size_t>(
+      std::count_if(plan.tensors.begin(), plan.tensors.end(), [](const TensorSpec& spec) {
+        return std::string_view(spec.name).substr(0, kOwnPrefix.size()) != kOwnPrefix;
+      }));
+}
+
 /// Parameters are compared one by one, so that the first one that differs is named.
 std::optional<Disagreement> first_plan_disagreement(const Request& a, const Request& b) {
-  const std::size_t shared = std::min(a.tensors.size(), b.tensors.size());
-  for (std::size_t i = 0; i < shared; ++i) {
+  const std::size_t count_a = parameters_of(a);
+  const std::size_t count_b = parameters_of(b);
+  for (std::size_t i = 0; i < std::min(count_a, count_b); ++i) {
     if (a.tensors[i] == b.tensors[i]) continue;
     return Disagreement{fmt::format("parameter {}", i), text_of(a.tensors[i]),
                         text_of(b.tensors[i])};
   }
-  if (a.tensors.size() == b.tensors.size()) return std::nullopt;
-  return Disagreement{"number of parameters", fmt::format("{}", a.tensors.size()),
-                      fmt::format("{}", b.tensors.size())};
+  if (count_a != count_b) {
+    return Disagreement{"number of parameters", fmt::format("{}", count_a),
+                        fmt::format("{}", count_b)};
+  }
+  if (a.tensors == b.tensors) return std::nullopt;
+  return Disagreement{"kind of optimizer", fmt::format("{} tensors", a.tensors.size()),
+                      fmt::format("{} tensors", b.tensors.size())};
 }
 
 bool same_shape(const Request& request, const Shape& a, const Shape& b) {
@@ -87,8 +102,7 @@ const char* kind_of(const Request& request) {
 }
 
 std::string short_name(const Request& request) {
-  constexpr std::string_view kOwn = "ringleader/";
-  if (request.name.rfind(kOwn, 0) != 0) return request.name;
+  if (request.name.rfind(kOwnPrefix, 0) != 0) return request.name;
   return request.name.substr(request.name.rfind('/') + 1);
 }
 
@@ -108,9 +122,10 @@ Status conflict_error(const Request& request, const Conflict& conflict) {
   const std::string a = side(conflict.rank_a, what.value_a, conflict.site_a);
   const std::string b = side(conflict.rank_b, what.value_b, conflict.site_b);
   return Status(Code::mismatch,
-                fmt::format("{}: ranks disagree about the {}: {}, {}; "
+                fmt::format("{}: ranks disagree about {}{}: {}, {}; "
                             "make them equal on all ranks",
-                            describe(request), what.field, swap ? b : a, swap ? a : b));
+                            describe(request), what.field.rfind("parameter ", 0) == 0 ? "" : "the ",
+                            what.field, swap ? b : a, swap ? a : b));
 }
 
 bool runs_with_joined_ranks(Op op) { return op == Op::allreduce || op == Op::barrier; }

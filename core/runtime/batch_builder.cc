@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/core/runtime/batch_builder.h>
 
+#include <fmt/core.h>
+
 #include <algorithm>
+#include <limits>
 #include <new>
-#include <numeric>
 #include <utility>
 
 namespace ringleader::runtime {
 namespace {
+
+/// Ranks ask each other whether all have memory for a result of at least so many bytes. That takes as
+/// long as a small operation; one that has no memory for less cannot go on anyway.
+constexpr std::int64_t kConsentBytes = 1 << 20;
 
 constexpr std::align_val_t kAlignment{64};  // a cache line, and the widest vector register
 
@@ -20,9 +26,17 @@ Status no_device() {
   return Status(Code::unsupported, "no backend of this build reaches device memory");
 }
 
+Status no_memory(std::size_t bytes) {
+  return Status(Code::no_memory, fmt::format("no memory for {} bytes", bytes));
+}
+
 Result<std::shared_ptr<std::byte>> allocate(const Memory& memory, Device device,
                                             std::size_t bytes) {
-  if (device == Device::host) return allocate_bytes(bytes);
+  if (device == Device::host) {
+    auto allocated = allocate_bytes(bytes);
+    if (allocated == nullptr) return no_memory(bytes);
+    return allocated;
+  }
   if (memory.device == nullptr) return no_device();
   return memory.device->allocate(bytes);
 }
@@ -34,7 +48,9 @@ Result<std::shared_ptr<std::byte>> allocate_neutral(const Memory& memory, const 
     if (memory.device == nullptr) return no_device();
     return memory.device->allocate_neutral(count, batch.dtype, batch.reduce_op);
   }
-  auto neutral = allocate_bytes(static_cast<std::size_t>(count) * size_of(batch.dtype));
+  const std::size_t bytes = static_cast<std::size_t>(count) * size_of(batch.dtype);
+  auto neutral = allocate_bytes(bytes);
+  if (neutral == nullptr) return no_memory(bytes);
   memory.fill_neutral(neutral.get(), count, batch.dtype, batch.reduce_op);
   return neutral;
 }
@@ -47,7 +63,12 @@ Status make_output(const Memory& memory, PreparedBatch& prepared,
   shape[0] = rows;
   const auto count = static_cast<std::size_t>(count_of(shape));
   const Batch& batch = prepared.batch;
-  auto storage = allocate(memory, batch.device, count * size_of(batch.dtype));
+  const std::size_t bytes = count * size_of(batch.dtype);
+  auto storage = allocate(memory, batch.device, bytes);
+  if (storage.status().code() == Code::no_memory && prepared.may_refuse) {
+    prepared.bytes_lacking = std::max<std::int64_t>(1, static_cast<std::int64_t>(bytes));
+    return Status();  // the other ranks are told first
+  }
   if (!storage.ok()) return storage.status();
   const TensorView view(storage->get(), std::move(shape), batch.dtype, batch.device);
   operation.output = Output(std::move(*storage), view, rows_per_rank);
@@ -66,6 +87,8 @@ Status split_rows(const Memory& memory, PreparedBatch& prepared) {
     rows.push_back(end - begin);
     batch.block_counts.push_back((end - begin) * row_count(shape));
   }
+  prepared.may_refuse = batch.count() * static_cast<std::int64_t>(size_of(batch.dtype)) >=
+                        kConsentBytes;
   return make_output(memory, prepared, rows, rows[static_cast<std::size_t>(batch.group->rank)]);
 }
 
@@ -86,12 +109,16 @@ void prepare_sizes(PreparedBatch& prepared) {
 }  // namespace
 
 std::shared_ptr<std::byte> allocate_bytes(std::size_t bytes) {
-  auto* memory =
-      static_cast<std::byte*>(::operator new(std::max<std::size_t>(bytes, 1), kAlignment));
+  auto* memory = static_cast<std::byte*>(
+      ::operator new(std::max<std::size_t>(bytes, 1), kAlignment, std::nothrow));
+  if (memory == nullptr) return nullptr;
   return {memory, [](std::byte* pointer) { ::operator delete(pointer, kAlignment); }};
 }
 
 void PreparedBatch::clear() {
+  may_refuse = false;
+  bytes_lacking = 0;
+  consent_in.clear();
   operations.clear();
   scratch.clear();
   sizes_out.clear();
@@ -159,12 +186,48 @@ Batch sizes_batch(PreparedBatch& prepared) {
 
 Status complete_sizes(const Memory& memory, PreparedBatch& prepared) {
   const std::int64_t row = row_count(prepared.operations[0]->input_shape);
+  const auto element = static_cast<std::int64_t>(size_of(prepared.batch.dtype));
+  // From other processes: no sum of them may overflow.
+  std::int64_t left = std::numeric_limits<std::int64_t>::max() / std::max<std::int64_t>(row, 1) /
+                      element;
+  std::int64_t total = 0;
   for (const std::int64_t rows : prepared.sizes_in) {
+    if (rows < 0 || rows > left) {
+      return Status(Code::bad_message, fmt::format("a rank tells of {} rows", rows));
+    }
+    left -= rows;
+    total += rows;
     prepared.batch.block_counts.push_back(rows * row);
   }
-  const std::int64_t total =
-      std::accumulate(prepared.sizes_in.begin(), prepared.sizes_in.end(), std::int64_t{0});
+  // Of alltoall every rank gets another result, whose size the others do not know.
+  prepared.may_refuse =
+      prepared.batch.op == Op::alltoall || total * row * element >= kConsentBytes;
   return make_output(memory, prepared, prepared.sizes_in, total);
+}
+
+bool needs_consent(const PreparedBatch& prepared) { return prepared.may_refuse; }
+
+Batch consent_batch(PreparedBatch& prepared) {
+  Batch batch;
+  batch.group = prepared.batch.group;
+  batch.op = Op::allgather;
+  batch.dtype = DType::i64;
+  prepared.consent_in.assign(static_cast<std::size_t>(batch.group->size()), 0);
+  batch.tensors = {{&prepared.bytes_lacking, prepared.consent_in.data(), 1}};
+  batch.block_counts.assign(prepared.consent_in.size(), 1);
+  return batch;
+}
+
+Status consent(const PreparedBatch& prepared) {
+  for (std::size_t i = 0; i < prepared.consent_in.size(); ++i) {
+    if (prepared.consent_in[i] == 0) continue;
+    const auto& request = std::get<protocol::Request>(prepared.operations[0]->wish);
+    return Status(Code::no_memory,
+                  fmt::format("{}: rank {} has no memory for a result of {} bytes",
+                              protocol::describe(request), prepared.batch.group->ranks[i],
+                              prepared.consent_in[i]));
+  }
+  return Status();
 }
 
 }  // namespace ringleader::runtime

@@ -25,7 +25,7 @@ struct Memory {
   std::shared_ptr<DevicePort> device;  ///< null without an accelerator
 };
 
-/// Memory aligned for any element type and for vector instructions.
+/// Memory aligned for any element type and for vector instructions; null if there is none.
 std::shared_ptr<std::byte> allocate_bytes(std::size_t bytes);
 
 /// A launched batch together with what keeps its memory alive.
@@ -39,6 +39,11 @@ struct PreparedBatch {
   /// sent. Empty otherwise.
   std::vector<std::int64_t> sizes_out;
   std::vector<std::int64_t> sizes_in;
+
+  /// A result that is large: the members ask each other whether all have memory for it.
+  bool may_refuse = false;
+  std::int64_t bytes_lacking = 0;        ///< what this rank has no memory for
+  std::vector<std::int64_t> consent_in;  ///< the same of all members
 
   /// Empty again, with its memory.
   void clear();
@@ -58,5 +63,13 @@ Batch sizes_batch(PreparedBatch& prepared);
 
 /// Uses the exchanged sizes: sets the blocks and allocates the output.
 Status complete_sizes(const Memory& memory, PreparedBatch& prepared);
+
+/// True if the members must first tell each other whether they have memory for the result; once its
+/// size is known.
+bool needs_consent(const PreparedBatch& prepared);
+
+/// The collective that does so, and what it says: no_memory, the same on all members, if one lacks.
+Batch consent_batch(PreparedBatch& prepared);
+Status consent(const PreparedBatch& prepared);
 
 }  // namespace ringleader::runtime

@@ -22,12 +22,14 @@ Status unsupported(const Batch& batch) {
 }  // namespace
 
 Executor::Executor(std::vector<std::unique_ptr<Backend>> backends, int rank, Memory memory,
-                   OnLaunch on_launch, OnEnded on_ended)
-    : backends_(std::move(backends)),
-      rank_(rank),
+                   bool opens_aside, OnLaunch on_launch, OnEnded on_ended)
+    : rank_(rank),
       memory_(std::move(memory)),
+      opens_aside_(opens_aside),
       on_launch_(std::move(on_launch)),
-      on_ended_(std::move(on_ended)) {}
+      on_ended_(std::move(on_ended)) {
+  for (auto& backend : backends) backends_.push_back(std::move(backend));
+}
 
 void Executor::open_channel(std::uint32_t channel, const std::vector<int>& members) {
   auto group = std::make_shared<Group>();
@@ -55,28 +57,54 @@ Status Executor::launch(const protocol::Launch& launch,
     return status;
   }
   // Before anything of it travels, so that all ranks end it alike and nothing waits behind it.
-  Backend* const backend = backend_for(prepared->batch);
-  if (backend == nullptr) return unsupported(prepared->batch);
-  // In the order of decisions, which is that of all ranks; launches may be delayed by sizes.
-  if (prepared->batch.device != Device::host && channel.opened.insert(backend).second) {
-    if (Status status = backend->open_channel(channel.group); !status.ok()) return status;
+  if (backend_for(prepared->batch) == nullptr) return unsupported(prepared->batch);
+  Running running;
+  running.prepared = std::move(prepared);
+  if (Status status = open(channel, running.prepared->batch); !status.ok()) return status;
+  const bool sizes = needs_sizes(*running.prepared);
+  if (sizes || needs_consent(*running.prepared)) {
+    set_stage(running, sizes ? Running::Stage::sizes : Running::Stage::consent);
+    if (Status status = open(channel, running.batch()); !status.ok()) return status;
   }
-  if (channel.exchanging_sizes) {
-    channel.waiting.push_back(std::move(prepared));
-    return Status();
-  }
-  return start(channel, std::move(prepared));
+  return start(channel, std::move(running));
 }
 
-Status Executor::start(Channel& channel, std::unique_ptr<PreparedBatch> prepared) {
-  Running running;
-  Batch& batch = prepared->batch;
-  const bool exchange = needs_sizes(*prepared);
-  if (exchange) running.sizes = std::make_unique<Batch>(sizes_batch(*prepared));
-  running.prepared = std::move(prepared);
-  channel.exchanging_sizes = exchange;
-  Batch& first = exchange ? *running.sizes : batch;
-  return start_batch(channel, first, std::move(running));
+/// Makes a backend ready for the channel when it is first chosen.
+Status Executor::open(Channel& channel, const Batch& batch) {
+  const std::shared_ptr<Backend> backend = backend_for(batch);
+  if (backend == nullptr) return unsupported(batch);
+  if (!channel.opened.insert(backend.get()).second) return Status();
+  if (!opens_aside_ || batch.device != Device::host) return backend->open_channel(channel.group);
+  opener_.open(backend, channel.group);
+  ++channel.opening;
+  return Status();
+}
+
+Status Executor::start(Channel& channel, Running running) {
+  if (channel.exchanging || channel.opening > 0 || !channel.waiting.empty()) {
+    channel.waiting.push_back(std::move(running));
+    return Status();
+  }
+  return start_batch(channel, std::move(running));
+}
+
+Status Executor::start_waiting(Channel& channel) {
+  while (!channel.waiting.empty() && !channel.exchanging && channel.opening == 0) {
+    Running next = std::move(channel.waiting.front());
+    channel.waiting.pop_front();
+    if (Status status = start_batch(channel, std::move(next)); !status.ok()) return status;
+  }
+  return Status();
+}
+
+void Executor::set_stage(Running& running, Running::Stage stage) {
+  running.stage = stage;
+  running.exchange.reset();
+  if (stage == Running::Stage::sizes) {
+    running.exchange = std::make_unique<Batch>(sizes_batch(*running.prepared));
+  } else if (stage == Running::Stage::consent) {
+    running.exchange = std::make_unique<Batch>(consent_batch(*running.prepared));
+  }
 }
 
 void Executor::recycle(std::unique_ptr<PreparedBatch> prepared) {
@@ -85,17 +113,19 @@ void Executor::recycle(std::unique_ptr<PreparedBatch> prepared) {
   spare_.push_back(std::move(prepared));
 }
 
-Backend* Executor::backend_for(const Batch& batch) const {
+std::shared_ptr<Backend> Executor::backend_for(const Batch& batch) const {
   const auto found = std::find_if(backends_.begin(), backends_.end(),
                                   [&](const auto& backend) { return backend->supports(batch); });
-  return found == backends_.end() ? nullptr : found->get();
+  return found == backends_.end() ? nullptr : *found;
 }
 
-Status Executor::start_batch(Channel& channel, Batch& batch, Running running) {
+Status Executor::start_batch(Channel& channel, Running running) {
+  Batch& batch = running.batch();
   batch.sequence = channel.next_sequence++;
-  running.backend = backend_for(batch);
+  running.backend = backend_for(batch).get();
   if (running.backend == nullptr) return unsupported(batch);
-  if (running.sizes == nullptr) {
+  channel.exchanging = running.stage != Running::Stage::data;
+  if (running.stage == Running::Stage::data) {
     for (const auto& operation : running.prepared->operations) {
       if (operation != nullptr) on_launch_(*operation);
     }
@@ -111,7 +141,7 @@ Status Executor::start_batch(Channel& channel, Batch& batch, Running running) {
 /// Device memory: users' streams can be made to wait long before the host sees the end.
 void Executor::look_for_end(Running& running) {
   const PreparedBatch& prepared = *running.prepared;
-  if (running.ended_known || running.sizes || prepared.batch.device == Device::host) return;
+  if (running.ended_known || running.exchange || prepared.batch.device == Device::host) return;
   const std::shared_ptr<DeviceEvent> ended = running.backend->ended(running.ticket);
   if (ended == nullptr) return;
   running.ended_known = true;
@@ -120,25 +150,51 @@ void Executor::look_for_end(Running& running) {
   }
 }
 
-Status Executor::sizes_known(std::unique_ptr<PreparedBatch> prepared) {
-  Channel& channel = channels_[prepared->batch.group->channel];
-  if (Status status = complete_sizes(memory_, *prepared); !status.ok()) return status;
-  channel.exchanging_sizes = false;
-  Batch& batch = prepared->batch;
-  Running running;
-  running.prepared = std::move(prepared);
-  Status status = start_batch(channel, batch, std::move(running));
-  while (status.ok() && !channel.waiting.empty() && !channel.exchanging_sizes) {
-    auto next = std::move(channel.waiting.front());
-    channel.waiting.pop_front();
-    status = start(channel, std::move(next));
+/// The members have told each other something; the next stage goes before what waits.
+void Executor::exchanged(Running running) {
+  Channel& channel = channels_[running.prepared->batch.group->channel];
+  Status status;
+  bool fatal = true;
+  if (running.stage == Running::Stage::sizes) {
+    status = complete_sizes(memory_, *running.prepared);
+    const bool asks = needs_consent(*running.prepared);
+    set_stage(running, asks ? Running::Stage::consent : Running::Stage::data);
+  } else {
+    status = consent(*running.prepared);  // the same on all members
+    fatal = false;
+    set_stage(running, Running::Stage::data);
   }
-  return status;
+  channel.exchanging = false;
+  if (!status.ok()) {
+    finish(running, status, fatal);
+    status = Status();
+  } else {
+    if (status = open(channel, running.batch()); status.ok() && channel.opening > 0) {
+      channel.waiting.push_front(std::move(running));
+    } else if (status.ok()) {
+      status = start_batch(channel, std::move(running));
+    }
+  }
+  if (status.ok()) status = start_waiting(channel);
+  if (!status.ok()) finished_.push_back({0, status});
+}
+
+void Executor::finish(Running& running, Status status, bool fatal) {
+  finished_.push_back({running.prepared->launch_id, std::move(status), fatal});
+  recycle(std::move(running.prepared));
 }
 
 const std::vector<FinishedBatch>& Executor::poll() {
   finished_.clear();
-  // What sizes_known() launches is put behind the others, so this goes by index.
+  while (const std::optional<OpenedChannel> opened = opener_.take()) {
+    const auto channel = channels_.find(opened->channel);
+    if (channel == channels_.end()) continue;
+    --channel->second.opening;
+    Status status = opened->status;
+    if (status.ok()) status = start_waiting(channel->second);
+    if (!status.ok()) finished_.push_back({0, status});
+  }
+  // What exchanged() launches is put behind the others, so this goes by index.
   for (std::size_t i = 0; i < running_.size();) {
     std::optional<Status> outcome = running_[i].backend->poll(running_[i].ticket);
     if (!outcome) {
@@ -148,13 +204,11 @@ const std::vector<FinishedBatch>& Executor::poll() {
     }
     Running done = std::move(running_[i]);
     running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(i));
-    const std::uint64_t launch_id = done.prepared->launch_id;
-    if (outcome->ok() && done.sizes) {
-      *outcome = sizes_known(std::move(done.prepared));
-      if (outcome->ok()) continue;
+    if (outcome->ok() && done.exchange) {
+      exchanged(std::move(done));
+    } else {
+      finish(done, std::move(*outcome), true);
     }
-    finished_.push_back({launch_id, std::move(*outcome)});
-    if (done.prepared) recycle(std::move(done.prepared));
   }
   return finished_;
 }

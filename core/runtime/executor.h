@@ -3,13 +3,15 @@
 // Executor: runs decided batches on the backends, per channel in order.
 //
 // A channel is an ordered sequence of batches. Backends run several batches of a channel at once,
-// as long as they are launched in order; only allgather and alltoall, whose data can be launched
-// when the members have exchanged their sizes, hold back what comes after them on their channel.
+// as long as they are launched in order. What comes after a batch on its channel is held back only
+// while members exchange sizes (allgather, alltoall), ask each other for memory (large results), or
+// open the channel.
 #pragma once
 
 #include <ringleader/core/protocol/node.h>
 #include <ringleader/core/runtime/backend.h>
 #include <ringleader/core/runtime/batch_builder.h>
+#include <ringleader/core/runtime/channel_opener.h>
 
 #include <cstdint>
 #include <deque>
@@ -29,13 +31,16 @@ using OnEnded = std::function<void(Operation&, const std::shared_ptr<DeviceEvent
 struct FinishedBatch {
   std::uint64_t launch_id = 0;
   Status status;
+  bool fatal = true;  ///< an error: the other ranks may not have it
 };
 
 class Executor {
  public:
-  /// `backends` in order of preference.
+  /// backends         in order of preference
+  /// opens_aside      other threads may use the backends too, and open channels; if not, the thread
+  ///                  that launches does, and waits for the other members
   Executor(std::vector<std::unique_ptr<Backend>> backends, int rank, Memory memory,
-           OnLaunch on_launch, OnEnded on_ended);
+           bool opens_aside, OnLaunch on_launch, OnEnded on_ended);
 
   /// Channels are opened before their first batch; `members` are world ranks.
   bool knows(std::uint32_t channel) const { return channels_.count(channel) != 0; }
@@ -60,37 +65,48 @@ class Executor {
   /// Grows whenever a poll() has done something.
   std::uint64_t work_done() const;
 
-  bool idle() const { return running_.empty(); }
+  bool idle() const { return running_.empty() && opener_.idle(); }
   std::uint64_t batches() const { return batches_; }
   std::uint64_t tensors() const { return tensors_; }
 
  private:
-  struct Channel {
-    std::shared_ptr<const Group> group;
-    std::uint64_t next_sequence = 0;
-    bool exchanging_sizes = false;
-    std::deque<std::unique_ptr<PreparedBatch>> waiting;
-    std::set<const Backend*> opened;  ///< those of device memory that have opened it
-  };
+  /// A batch, or what its members tell each other before it.
   struct Running {
     std::unique_ptr<PreparedBatch> prepared;
-    std::unique_ptr<Batch> sizes;  ///< set while the sizes are exchanged
+    enum class Stage : std::uint8_t { sizes, consent, data } stage = Stage::data;
+    std::unique_ptr<Batch> exchange;  ///< of the first two stages
     Backend* backend = nullptr;
     Ticket ticket = 0;
     bool ended_known = false;  ///< on_ended was called
+
+    Batch& batch() { return exchange ? *exchange : prepared->batch; }
+  };
+  struct Channel {
+    std::shared_ptr<const Group> group;
+    std::uint64_t next_sequence = 0;
+    bool exchanging = false;      ///< what follows waits until sizes are known
+    int opening = 0;              ///< backends that open it now
+    std::deque<Running> waiting;
+    std::set<const Backend*> opened;
   };
 
-  Status start(Channel& channel, std::unique_ptr<PreparedBatch> prepared);
+  Status open(Channel& channel, const Batch& batch);
+  Status start(Channel& channel, Running running);
+  Status start_waiting(Channel& channel);
   /// The first that supports it, or null.
-  Backend* backend_for(const Batch& batch) const;
-  Status start_batch(Channel& channel, Batch& batch, Running running);
-  Status sizes_known(std::unique_ptr<PreparedBatch> prepared);
+  std::shared_ptr<Backend> backend_for(const Batch& batch) const;
+  Status start_batch(Channel& channel, Running running);
+  void set_stage(Running& running, Running::Stage stage);
+  void exchanged(Running running);
+  void finish(Running& running, Status status, bool fatal);
   void look_for_end(Running& running);
   void recycle(std::unique_ptr<PreparedBatch> prepared);
 
-  std::vector<std::unique_ptr<Backend>> backends_;
+  std::vector<std::shared_ptr<Backend>> backends_;
   int rank_;
   Memory memory_;
+  bool opens_aside_;
+  ChannelOpener opener_;
   OnLaunch on_launch_;
   OnEnded on_ended_;
   std::map<std::uint32_t, Channel> channels_;

@@ -2,11 +2,11 @@
 #include <ringleader/core/runtime/runtime.h>
 
 #include <ringleader/core/log.h>
+#include <ringleader/core/runtime/blocked_signals.h>
 #include <ringleader/core/runtime/short_slice.h>
 #include <ringleader/core/runtime/ticks.h>
 
 #include <pthread.h>
-#include <signal.h>
 
 #include <algorithm>
 #include <atomic>
@@ -47,25 +47,6 @@ void note_forks() {
   static_cast<void>(registered);
 }
 
-/// Signals of the program go to the program's threads. Those of a thread's own faults do not ask.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t all;
-    sigfillset(&all);
-    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS}) {
-      sigdelset(&all, fault);
-    }
-    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
- private:
-  sigset_t before_;
-};
-
 [[noreturn]] void throw_forked(const Operation* operation) {
   throw Error(Status(
       Code::not_initialized,
@@ -87,7 +68,7 @@ Runtime::Runtime(RuntimeOptions options, std::unique_ptr<ControlPlane> control_p
     : options_(std::move(options)),
       control_plane_(std::move(control_plane)),
       executor_(
-          std::move(backends), options_.node.rank, options_.memory,
+          std::move(backends), options_.node.rank, options_.memory, options_.concurrent,
           [this](const Operation& operation) {
             // A batch that waited is launched when another has finished.
             flight_.launched(operation, launched_at_ == 0 ? ticks() : launched_at_);
@@ -105,7 +86,7 @@ Runtime::Runtime(RuntimeOptions options, std::unique_ptr<ControlPlane> control_p
   options_.background_thread = options_.background_thread && options_.any_thread;
   note_forks();
   if (!options_.background_thread) return;
-  const SignalsBlocked blocked;  // inherited by the thread
+  const BlockedSignals blocked;  // inherited by the thread
   thread_ = std::thread([this] {
     {
       std::unique_lock lock(mailbox_mutex_);

@@ -40,6 +40,7 @@ struct RuntimeOptions {
   protocol::NodeOptions node;
   bool background_thread = true;
   bool any_thread = true;       ///< false: only the constructing thread may use the adapters
+  bool concurrent = false;      ///< another thread may use the adapters at the same time
   bool oversubscribed = false;  ///< more ranks on this node than cores: never spin
   Memory memory;
   std::function<void(const Status&)> on_failure;  ///< called if a rank was lost, or all stalled
@@ -117,6 +118,7 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
 
  private:
   bool iterate();
+  bool do_round();
   bool drain_mailbox();
   bool receive_messages();
   bool poll_batches();

@@ -5,7 +5,10 @@
 #include <ringleader/core/runtime/runtime.h>
 #include <ringleader/core/runtime/ticks.h>
 
+#include <fmt/core.h>
+
 #include <chrono>
+#include <exception>
 #include <utility>
 
 namespace ringleader::runtime {
@@ -19,7 +22,17 @@ constexpr std::uint64_t kRoundsPerLook = 8;
 
 }  // namespace
 
+/// Memory that runs out here leaves operations half done: then all end with an error.
 bool Runtime::iterate() {
+  try {
+    return do_round();
+  } catch (const std::exception& error) {
+    fail(Status(Code::transport, fmt::format("the runtime of this rank: {}", error.what())));
+    return true;
+  }
+}
+
+bool Runtime::do_round() {
   const std::uint64_t work_before = executor_.work_done();
   rounds_.store(rounds_ + 1, std::memory_order_relaxed);  // for waiters that only look
   bool progress = drain_mailbox();
@@ -114,7 +127,7 @@ bool Runtime::poll_batches() {
   const std::vector<FinishedBatch>& finished = executor_.poll();
   for (const FinishedBatch& batch : finished) {
     node_.finished(batch.launch_id, batch.status);
-    if (!batch.status.ok()) fail(batch.status);
+    if (!batch.status.ok() && batch.fatal) fail(batch.status);
   }
   return !finished.empty();
 }

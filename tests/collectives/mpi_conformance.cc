@@ -73,7 +73,7 @@ int main(int argc, char** argv) {
   if (argc < 2) return 2;
   const Result<Config> config = config_from_environment(Config());
   if (!config.ok()) return 2;
-  Result<World> world = open_world(nullptr, *config);
+  Result<World> world = open_world(nullptr, *config, Status());
   if (!world.ok()) {
     std::fprintf(stderr, "%s\n", world.status().message().c_str());
     return 2;

@@ -175,7 +175,7 @@ bool check(const Case& c) {
   config.segment_bytes = kSegment;
   config.algorithms = c.algorithms;
   config.deterministic = c.deterministic;
-  auto world = open_world(nullptr, config);
+  auto world = open_world(nullptr, config, Status());
   if (!world.ok() || !prefer_backend(world->backends, c.backend).ok()) return false;
   Memory memory(c);
   Backend& backend = *world->backends.front();

@@ -129,7 +129,10 @@ TEST_CASE("sharded state: the bytes of one allreduce travel") {
   const auto others = static_cast<std::uint64_t>(size() - 1);
   const std::size_t share = weight.size() * sizeof(float) / static_cast<std::size_t>(size());
   const std::uint64_t expected = 2 * others * share + 8 * others;
-  const bool right = travelled == 0 || (size() != 3 && travelled == expected);
+  // And what the ranks say of the step, in an allreduce of 26 numbers.
+  const std::uint64_t most = expected + 2 * others * 26 * sizeof(float);
+  const bool right =
+      travelled == 0 || (size() != 3 && travelled >= expected && travelled <= most);
   INFO(travelled << " bytes, expected " << expected);
   CHECK(right);
 }

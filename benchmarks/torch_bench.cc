@@ -24,6 +24,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <unordered_map>
 #include <vector>
 
@@ -63,12 +64,28 @@ std::string common_folder() {
   return path.data();
 }
 
+/// Up to LibTorch 1.13 Gloo's is a process group; later it is a backend of one.
+template <typename Gloo, typename Group = c10d::ProcessGroup>
+c10::intrusive_ptr<Group> group_of(const c10::intrusive_ptr<Gloo>& gloo,
+                                   const c10::intrusive_ptr<c10d::Store>& store) {
+  if constexpr (std::is_base_of_v<Group, Gloo>) {
+    return gloo;
+  } else {
+    auto group = c10::make_intrusive<Group>(store, rank(), size());
+    group->setDefaultBackend(Group::BackendType::GLOO);
+    group->setBackend(c10::DeviceType::CPU, Group::BackendType::GLOO, gloo);
+    return group;
+  }
+}
+
 std::unique_ptr<c10d::Reducer> make_reducer(const std::vector<torch::Tensor>& parameters,
                                             const std::string& folder) {
-  auto store = c10::make_intrusive<c10d::FileStore>(folder + "/store", size());
+  const c10::intrusive_ptr<c10d::Store> store =
+      c10::make_intrusive<c10d::FileStore>(folder + "/store", size());
   auto options = c10d::ProcessGroupGloo::Options::create();
   options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1"));
-  auto group = c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank(), size(), options);
+  const auto group =
+      group_of(c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank(), size(), options), store);
   const std::vector<bool> sparse(parameters.size(), false);
   auto [buckets, limits] = c10d::compute_bucket_assignment_by_size(
       parameters, {kFirstBucketBytes, kBucketBytes}, sparse);

@@ -42,7 +42,7 @@ struct Product {
 template <typename V>
 HWY_INLINE V second_if(hn::Mask<hn::DFromV<V>> better, V a, V b) {
   if constexpr (std::is_floating_point_v<hn::TFromV<V>>) {
-    better = hn::Or(better, hn::Ne(b, b));
+    better = hn::Or(better, hn::IsNaN(b));  // Ne(b, b) is false for it with AVX-512
   }
   return hn::IfThenElse(better, b, a);
 }

@@ -58,7 +58,7 @@ struct Memory<BFloat16> {
     const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(wide, 1));
     const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(wide, 0x7fff))));
     const auto quiet = hn::Or(hn::ShiftRight<16>(bits), hn::Set(wide, 0x40));
-    const auto chosen = hn::IfThenElse(hn::RebindMask(wide, hn::Ne(v, v)), quiet, rounded);
+    const auto chosen = hn::IfThenElse(hn::RebindMask(wide, hn::IsNaN(v)), quiet, rounded);
     const auto half = hn::DemoteTo(narrow, hn::BitCast(as_signed, chosen));
     hn::StoreU(half, narrow, reinterpret_cast<std::uint16_t*>(to));
   }

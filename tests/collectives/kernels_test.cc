@@ -4,11 +4,18 @@
 #include <ringleader/collectives/kernels/reduce.h>
 #include <ringleader/core/half.h>
 
+#include <limits.h>
+#include <pthread.h>
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <random>
+#include <type_traits>
 #include <vector>
 
 using namespace ringleader;
@@ -172,4 +179,114 @@ TEST_CASE("neutral elements change nothing") {
       CHECK(std::memcmp(&out, &value, size_of(dtype)) == 0);
     }
   }
+}
+
+TEST_CASE("what is not a number stays in minimum and maximum, whichever rank has it") {
+  for (const DType dtype : {DType::f16, DType::bf16, DType::f32, DType::f64}) {
+    with_type(dtype, [&](auto element) {
+      using T = decltype(element);
+      for (const ReduceOp op : {ReduceOp::min, ReduceOp::max}) {
+        for (const std::size_t ranks : {2U, 3U, 5U, 9U}) {
+          for (std::size_t who = 0; who < ranks; ++who) {
+            constexpr std::int64_t kCount = 67;
+            std::vector<std::vector<T>> values(ranks);
+            std::vector<const void*> sources;
+            for (std::size_t r = 0; r < ranks; ++r) {
+              values[r].assign(kCount, T(static_cast<float>(r)));
+              if (r == who) values[r][who] = T(std::numeric_limits<float>::quiet_NaN());
+              sources.push_back(values[r].data());
+            }
+            std::vector<T> out(kCount);
+            ReduceSpec spec;
+            spec.dtype = dtype;
+            spec.op = op;
+            kernels::reduce(spec, sources, static_cast<void*>(out.data()), kCount);
+            REQUIRE(std::isnan(static_cast<float>(out[who])));
+            REQUIRE_FALSE(std::isnan(static_cast<float>(out[kCount - 1])));
+            std::vector<T> chain = values[0];
+            for (std::size_t r = 1; r < ranks; ++r) {
+              kernels::combine(dtype, op, chain.data(), sources[r], kCount);
+            }
+            REQUIRE(std::isnan(static_cast<float>(chain[who])));
+          }
+        }
+      }
+    });
+  }
+}
+
+#if defined(__SSE__)
+TEST_CASE("denormals do not depend on what the calling thread has set") {
+  const unsigned before = _mm_getcsr();
+  const float tiny = 1e-40F;
+  const std::vector<float> values(100, tiny);
+  const std::vector<const void*> sources = {values.data(), values.data()};
+  std::vector<float> sums[2] = {std::vector<float>(100), std::vector<float>(100)};
+  std::vector<Float16> halves[2] = {std::vector<Float16>(100), std::vector<Float16>(100)};
+  const std::vector<float> small(100, 3e-5F);  // subnormal as fp16
+  for (const int flushes : {0, 1}) {
+    _mm_setcsr(flushes != 0 ? before | 0x8040U : before);
+    const unsigned set = _mm_getcsr();
+    kernels::reduce(ReduceSpec(), sources, static_cast<void*>(sums[flushes].data()), 100);
+    kernels::convert(DType::f32, small.data(), DType::f16, halves[flushes].data(), 100);
+    CHECK(_mm_getcsr() == set);
+  }
+  _mm_setcsr(before);
+  CHECK(std::memcmp(sums[0].data(), sums[1].data(), 400) == 0);
+  CHECK(std::memcmp(halves[0].data(), halves[1].data(), 200) == 0);
+  CHECK(static_cast<float>(halves[1][7]) > 2.9e-5F);
+  CHECK(sums[1][0] > 0.F);
+}
+#endif
+
+TEST_CASE("sums of integers wrap around, and scaled ones become the nearest in range") {
+  with_type(DType::i8, [](auto) {
+    CHECK(reduce_one<std::int8_t>({DType::i8, ReduceOp::sum}, {100, 100}) ==
+          static_cast<std::int8_t>(200));
+  });
+  for (const DType dtype : {DType::u8, DType::i8, DType::i16, DType::i32, DType::i64}) {
+    with_type(dtype, [&](auto element) {
+      using T = decltype(element);
+      if constexpr (std::is_integral_v<T>) {
+        constexpr T kHigh = std::numeric_limits<T>::max();
+        constexpr T kLow = std::numeric_limits<T>::min();
+        ReduceSpec spec{dtype, ReduceOp::sum};
+        CHECK(reduce_one<T>(spec, {kHigh, 1}) == kLow);
+        spec.postscale = 4;
+        CHECK(reduce_one<T>(spec, {static_cast<T>(kHigh / 2), 1}) == kHigh);
+        spec.postscale = -4;
+        CHECK(reduce_one<T>(spec, {static_cast<T>(kHigh / 2), 1}) == kLow);
+        spec.postscale = 1;
+        spec.prescale = 1.5;
+        CHECK(reduce_one<T>(spec, {kHigh, kHigh}) == kHigh);
+      }
+    });
+  }
+}
+
+TEST_CASE("a thread with a small stack can reduce for many ranks") {
+  struct Job {
+    std::vector<std::vector<std::int64_t>> values =
+        std::vector<std::vector<std::int64_t>>(200, std::vector<std::int64_t>(3000, 1));
+    std::vector<std::int64_t> out = std::vector<std::int64_t>(3000);
+    std::vector<double> scaled = std::vector<double>(3000);
+  } job;
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  // The smallest that the system's own thread data leaves room in.
+  pthread_attr_setstacksize(&attributes, static_cast<std::size_t>(PTHREAD_STACK_MIN) + (32U << 10));
+  pthread_t thread{};
+  const auto work = [](void* data) -> void* {
+    Job& own = *static_cast<Job*>(data);
+    std::vector<const void*> sources;
+    for (const auto& each : own.values) sources.push_back(each.data());
+    kernels::reduce({DType::i64, ReduceOp::average, 1, 1, 200}, sources,
+                    static_cast<void*>(own.out.data()), 3000);
+    kernels::reduce({DType::f64, ReduceOp::sum, 0.5}, sources,
+                    static_cast<void*>(own.scaled.data()), 3000);
+    return nullptr;
+  };
+  REQUIRE(pthread_create(&thread, &attributes, work, &job) == 0);
+  pthread_join(thread, nullptr);
+  CHECK(job.out[2999] == 1);
 }

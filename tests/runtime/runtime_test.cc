@@ -6,10 +6,12 @@
 
 #include <ringleader/collectives/inproc/inproc.h>
 #include <ringleader/collectives/kernels/reduce.h>
+#include <ringleader/core/log.h>
 #include <ringleader/core/runtime/runtime.h>
 
 #include <sys/resource.h>
 
+#include <atomic>
 #include <functional>
 #include <string>
 #include <thread>
@@ -38,6 +40,7 @@ void run_ranks(int size, const std::function<void(int, Runtime&)>& body, bool ba
       backends.push_back(hub->backend(rank));
       const auto runtime =
           std::make_shared<Runtime>(options, hub->control_plane(rank), std::move(backends));
+      runtime->start();
       body(rank, *runtime);
       runtime->shutdown();
     });
@@ -134,5 +137,62 @@ TEST_CASE("an idle runtime sleeps") {
     if (rank == 0 && cpu_seconds() - before > 0.2) throw std::runtime_error("it does not sleep");
     if (runtime.counters().control_messages != messages) throw std::runtime_error("it talks");
     runtime.run(sum_of("x", values));
+  });
+}
+
+TEST_CASE("a callback that computes for longer than the grace is no deadlock") {
+  run_ranks(2, [](int rank, Runtime& runtime) {
+    std::vector<float> first(4, 1.f);
+    std::vector<float> second(4, 1.f);
+    const auto one = sum_of("one", first);
+    const auto two = sum_of("two", second);
+    runtime.post(one);
+    if (rank == 0) {
+      runtime.when_done(one, [&](const Status&) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(2500));
+        runtime.post(two);
+      });
+    } else {
+      runtime.post(two);
+    }
+    runtime.wait(*two);
+    if (!two->status.ok() || second[0] != 2.f) throw std::runtime_error(two->status.message());
+  });
+}
+
+TEST_CASE("a completion callback may end the runtime that calls it") {
+  for (int round = 0; round < 20; ++round) {
+    auto hub = std::make_shared<inproc::Hub>(1);
+    runtime::RuntimeOptions options;
+    options.memory.fill_neutral = kernels::fill_neutral;
+    std::vector<std::unique_ptr<Backend>> backends;
+    backends.push_back(hub->backend(0));
+    auto runtime = std::make_shared<Runtime>(options, hub->control_plane(0), std::move(backends));
+    runtime->start();
+    std::vector<float> values(4, 1.f);
+    const auto operation = sum_of("x", values);
+    std::atomic<bool> ended{false};
+    runtime->when_done(operation, [&](const Status&) {
+      runtime->shutdown();
+      runtime.reset();
+      ended = true;
+    });
+    Runtime* const raw = runtime.get();
+    raw->post(operation);
+    while (!ended) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+TEST_CASE("log lines of a runtime come with no lock held, so that a sink may use the library") {
+  run_ranks(2, [](int rank, Runtime& runtime) {
+    if (rank != 0) return;
+    std::atomic<bool> called{false};
+    set_log_sink([&](LogLevel, std::string_view) {
+      (void)runtime.counters();  // takes the runtime's lock
+      called = true;
+    });
+    std::vector<float> values(4, 1.f);
+    runtime.run(sum_of("never", values));
+    set_log_sink({});
   });
 }

@@ -55,7 +55,13 @@ void log(LogLevel level, std::string_view text) {
     sink = target.sink;
     line = target.prefix;
   }
-  if (sink != nullptr) return (*sink)(level, text);  // which may log, or set another sink
+  thread_local bool in_sink = false;
+  if (sink != nullptr && !in_sink) {
+    in_sink = true;  // what the sink logs itself does not come to it again
+    (*sink)(level, text);
+    in_sink = false;
+    return;
+  }
   line = "ringleader" + (line.empty() ? line : " " + line) + " " + name_of(level) + ": ";
   line.append(text).append("\n");
   std::fwrite(line.data(), 1, line.size(), stderr);

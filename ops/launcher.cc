@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/ops/launcher.h>
 
-#include <ringleader/core/log.h>
 #include <ringleader/ops/env.h>
 
 #include <fmt/core.h>
@@ -35,17 +34,19 @@ constexpr const char* kAllocations[] = {"SLURM_NTASKS", "PBS_NP", "LSB_DJOB_NUMP
 
 }  // namespace
 
-Status check_alone(const Config& config) {
-  if (config.allow_single) return Status();
-  const auto refuse = [](const char* variable, std::int64_t value) {
-    return Status(
+AloneVerdict judge_alone(const Config& config) {
+  AloneVerdict verdict;
+  if (config.allow_single) return verdict;
+  const auto refuse = [&verdict](const char* variable, std::int64_t value) {
+    verdict.refusal = Status(
         Code::invalid_argument,
         fmt::format(
-            "MPI says that this process is alone, but {}={} says that it is one of several: "
-            "the launcher and the MPI of this program are probably different ones, and each "
-            "process would train by itself; start it with the launcher of its MPI, or set "
+            "MPI says that this process is alone, but {}={} says that it is one of several: the "
+            "launcher and the MPI of this program are probably different ones, and each process "
+            "would train by itself; start it with the launcher of its MPI, or set "
             "RINGLEADER_ALLOW_SINGLE=1 if this is meant",
             variable, value));
+    return verdict;
   };
   for (const char* const variable : kSizes) {
     const auto size = number_from_environment(variable);
@@ -55,17 +56,17 @@ Status check_alone(const Config& config) {
     const auto rank = number_from_environment(variable);
     if (rank && *rank > 0) return refuse(variable, *rank);
   }
-  if (number_from_environment("SLURM_STEP_NUM_TASKS")) return Status();  // of one
+  if (number_from_environment("SLURM_STEP_NUM_TASKS")) return verdict;  // of one
   for (const char* const variable : kAllocations) {
     const auto tasks = number_from_environment(variable);
     if (!tasks || *tasks <= 1) continue;
-    log(LogLevel::warning,
-        fmt::format("this program runs alone in an allocation of several tasks ({}={}); start it "
-                    "with srun or mpirun to use them, or set RINGLEADER_ALLOW_SINGLE=1",
-                    variable, *tasks));
+    verdict.warning = fmt::format(
+        "this program runs alone in an allocation of several tasks ({}={}); start it with srun or "
+        "mpirun to use them, or set RINGLEADER_ALLOW_SINGLE=1",
+        variable, *tasks);
     break;
   }
-  return Status();
+  return verdict;
 }
 
 }  // namespace ringleader

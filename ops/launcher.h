@@ -7,11 +7,20 @@
 #include <ringleader/core/config.h>
 #include <ringleader/core/status.h>
 
+#include <string>
+
 namespace ringleader {
 
-/// For a world of one. Errors: invalid_argument, naming the variable and what to do, if the
-/// environment says that this very process is one of several and RINGLEADER_ALLOW_SINGLE is not
-/// set. Warns if there is an allocation of several tasks in which this program was started alone.
-Status check_alone(const Config& config);
+/// What holds if it turns out that the world is one process.
+struct AloneVerdict {
+  /// invalid_argument, naming the variable and what to do, if the environment says that this very
+  /// process is one of several and RINGLEADER_ALLOW_SINGLE is not set.
+  Status refusal;
+  /// Not empty: this program was started alone in an allocation of several tasks.
+  std::string warning;
+};
+
+/// To be asked before MPI begins, which may change the environment.
+AloneVerdict judge_alone(const Config& config);
 
 }  // namespace ringleader

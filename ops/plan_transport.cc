@@ -47,7 +47,7 @@ PlanTransport::PlanTransport(std::vector<Slot>& slots, GradientMeaning meaning,
 
 PlanTransport::~PlanTransport() {
   const auto runtime = runtime_.lock();
-  if (runtime == nullptr) return;
+  if (runtime == nullptr || runtime::in_forked_child()) return;
   // On a device the last step may only have been enqueued: the plan is in use until it has ended.
   for (const auto& operation : operations_) {
     if (operation != nullptr && !operation->done) runtime->wait(*operation);

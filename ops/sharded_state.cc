@@ -76,7 +76,7 @@ class ShardedState : public GradientTransport {
   }
 
   ~ShardedState() override {
-    static_cast<void>(wait_for_all());
+    if (!runtime::in_forked_child()) static_cast<void>(wait_for_all());
     for (std::size_t i = 0; i < parameters_; ++i) {
       Slot& slot = slots_[i];
       if (slot.move_parameter) move(slot.parameter, slot.move_parameter, places_[i].parameter_home);

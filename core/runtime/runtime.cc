@@ -133,7 +133,7 @@ void Runtime::post(const std::shared_ptr<Operation>& operation, Wake wake) {
       return;
     }
   }
-  if (wake == Wake::no) {
+  if (wake == Wake::no && may_drive()) {
     // The caller is about to wait: without the detour if nobody else does the rounds.
     const std::unique_lock loop(loop_mutex_, std::try_to_lock);
     if (loop && !closed_) {
@@ -277,11 +277,11 @@ void Runtime::drive(const Operation* operation, const std::function<bool()>& fin
   const Participants::Waiting waiting(participants_, {operation, &finished});
   const Driving driving(*this);
   Backoff backoff;
-  const bool may_drive = options_.any_thread || std::this_thread::get_id() == owner_;
+  const bool drives = may_drive();
   Standstill standstill(rounds_);
   while (!finished()) {
     std::unique_lock loop(loop_mutex_, std::defer_lock);
-    if (may_drive) (void)loop.try_lock();
+    if (drives) (void)loop.try_lock();
     if (!loop) {
       // The one who holds the loop notifies when something completes; it may also have left.
       std::unique_lock lock(mailbox_mutex_);
@@ -289,7 +289,7 @@ void Runtime::drive(const Operation* operation, const std::function<bool()>& fin
       completed_.wait_for(lock, kFollowerRest, finished);
       --sleepers_;
       lock.unlock();
-      if (!may_drive && operation != nullptr) look_for_standstill(*operation, standstill);
+      if (!drives && operation != nullptr) look_for_standstill(*operation, standstill);
       continue;
     }
     const bool progress = iterate();
@@ -305,7 +305,7 @@ void Runtime::drive(const Operation* operation, const std::function<bool()>& fin
 
 void Runtime::poll() {
   if (options_.background_thread || forked) return;
-  if (!options_.any_thread && std::this_thread::get_id() != owner_) return;
+  if (!may_drive()) return;
   {
     const std::unique_lock loop(loop_mutex_, std::try_to_lock);
     if (!loop || closed_) return;

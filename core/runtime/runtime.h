@@ -142,6 +142,7 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   void wait_for_namesake(const std::shared_ptr<Operation>& operation);
   void drive(const Operation* operation, const std::function<bool()>& finished);
   void background();
+  bool may_drive() const { return options_.any_thread || std::this_thread::get_id() == owner_; }
 
   RuntimeOptions options_;
 

@@ -20,11 +20,11 @@ import time
 import unittest
 from pathlib import Path
 
-SOURCE = Path(os.environ["RINGLEADER_SOURCE_DIR"])
-BUILD = Path(os.environ["RINGLEADER_BUILD_DIR"])
-COMPILER = os.environ["RINGLEADER_COMPILER"]
-SANITIZE = os.environ.get("RINGLEADER_SANITIZE", "")
-MPIRUN = os.environ.get("RINGLEADER_MPIRUN", "")  # empty: built without MPI
+SOURCE = Path(os.environ["RINGLEADER_TEST_SOURCE_DIR"])
+BUILD = Path(os.environ["RINGLEADER_TEST_BUILD_DIR"])
+COMPILER = os.environ["RINGLEADER_TEST_COMPILER"]
+SANITIZE = os.environ.get("RINGLEADER_TEST_SANITIZE", "")
+MPIRUN = os.environ.get("RINGLEADER_TEST_MPIRUN", "")  # empty: built without MPI
 SKIPPED = 77  # ctest's SKIP_RETURN_CODE
 
 # mpirun itself prints blocks between lines of dashes, and lines that begin with [host:pid].
@@ -109,7 +109,7 @@ def checked(line, timeout_s):
     return "\n".join(result.out)
 
 
-def mpi_options(compiler=os.environ.get("RINGLEADER_MPI_COMPILER", ""), mpirun=MPIRUN):
+def mpi_options(compiler=os.environ.get("RINGLEADER_TEST_MPI_COMPILER", ""), mpirun=MPIRUN):
     """For CMake: the MPI of this build, or another one."""
     options = {"MPI_CXX_COMPILER": compiler, "MPIEXEC_EXECUTABLE": mpirun}
     return [f"-D{name}={value}" for name, value in options.items() if value]

@@ -89,7 +89,7 @@ void log_world(const World& world, const Config& config) {
 Status prepare(Current& current, World& world, const Config& config) {
   current.topology = world.topology;
   current.one_tree = world.one_tree;
-  current.alone = world.alone;
+  current.alone = world.alone.refusal;
   current.device = world.device;
   current.traffic_before = traffic_meter.read();
   current.mark_broken = std::move(world.mark_broken);
@@ -148,6 +148,7 @@ Current start(const InitOptions& options) {
   set_log_prefix(fmt::format("[rank {}]", world->topology.rank));
   log_world(*world, config);
   if (!current.alone.ok()) log(LogLevel::error, current.alone.message());
+  if (!world->alone.warning.empty()) log(LogLevel::warning, world->alone.warning);
   warn_of_unknown_variables();
   current.runtime->start();
   return current;

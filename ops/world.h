@@ -11,6 +11,7 @@
 #include <ringleader/core/runtime/control_plane.h>
 #include <ringleader/core/runtime/device.h>
 #include <ringleader/core/topology.h>
+#include <ringleader/ops/launcher.h>
 #include <ringleader/ops/machine.h>
 
 #include <functional>
@@ -26,12 +27,12 @@ struct World {
   std::unique_ptr<ControlPlane> control_plane;
   std::vector<std::unique_ptr<Backend>> backends;  ///< in order of preference
   std::shared_ptr<DevicePort> device;              ///< null unless all ranks have one
-  bool one_tree = true;    ///< sums are taken by one binary tree over the ranks (kernels/reduce.h)
-  bool any_thread = true;  ///< false: only the initializing thread may make progress
+  bool one_tree = true;     ///< sums are taken by one binary tree over the ranks (kernels/reduce.h)
+  bool any_thread = true;   ///< false: only the initializing thread may make progress
   bool concurrent = false;  ///< several threads may use the adapters at once
   std::shared_ptr<void> keep_alive;   ///< outlives the adapters
   std::function<void()> mark_broken;  ///< the other processes must not be waited for at exit
-  Status alone;                       ///< a world of one by mistake: what every operation is to say
+  AloneVerdict alone;                 ///< of a world of one that the environment contradicts
   std::string transports;             ///< how the ranks are reached, for the log
 
   /// Collective: the first failure of any rank, with its number; ok if all are.

@@ -129,6 +129,7 @@ Result<World> open_world(const void* mpi_communicator, const Config& config,
                          const Status& configured) {
   using namespace mpi_transport;
   MpiWorld::on_finalize(shutdown);
+  const AloneVerdict alone = judge_alone(config);
   Result<MpiWorld> opened = MpiWorld::open(mpi_communicator, config.host_id);
   if (!opened.ok()) return opened.status();
   auto mpi_world = std::make_shared<MpiWorld>(std::move(*opened));
@@ -149,7 +150,7 @@ Result<World> open_world(const void* mpi_communicator, const Config& config,
 
   World world;
   if (mpi_world->topology().size == 1 && mpi_communicator == nullptr) {
-    world.alone = check_alone(config);
+    world.alone = alone;
   }
   world.topology = mpi_world->topology();
   world.machine = machine;

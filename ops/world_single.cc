@@ -18,7 +18,7 @@ Result<World> open_world(const void* mpi_communicator, const Config& config,
   }
   auto hub = std::make_shared<inproc::Hub>(1);
   World world;
-  world.alone = check_alone(config);
+  world.alone = judge_alone(config);
   world.machine = read_machine();
   world.control_plane = hub->control_plane(0);
   world.backends.push_back(hub->backend(0));

@@ -54,15 +54,10 @@ function(ringleader_hosts_test)
   if(NOT mpiexec_version MATCHES "Open MPI|OpenRTE")
     return()
   endif()
-  set(contexts)
-  foreach(host RANGE 1 ${T_HOSTS})
-    if(contexts)
-      list(APPEND contexts :)
-    endif()
-    list(APPEND contexts ${MPIEXEC_NUMPROC_FLAG} ${T_PER_HOST} -x RINGLEADER_HOST_ID=host${host}
-                         ${T_COMMAND})
-  endforeach()
-  add_test(NAME ${T_NAME} COMMAND ${MPIEXEC_EXECUTABLE} --oversubscribe ${contexts})
+  math(EXPR ranks "${T_HOSTS} * ${T_PER_HOST}")
+  add_test(NAME ${T_NAME}
+           COMMAND ${MPIEXEC_EXECUTABLE} --oversubscribe ${MPIEXEC_NUMPROC_FLAG} ${ranks}
+                   ${PROJECT_SOURCE_DIR}/tests/support/on_hosts.sh ${T_PER_HOST} ${T_COMMAND})
   set_tests_properties(${T_NAME} PROPERTIES ENVIRONMENT "${RINGLEADER_TEST_ENVIRONMENT}"
                        TIMEOUT ${T_TIMEOUT} RUN_SERIAL ON)
 endfunction()

@@ -32,9 +32,9 @@ class Backend {
   virtual bool supports(const Batch& batch) const = 0;
 
   /// Makes what a channel needs, so that its first launch() no longer waits for other ranks. Called
-  /// by all members; blocks until all have called it. Host memory: perhaps by another thread than the
-  /// other members, beside them, and for several channels at once; if not, in the same order across
-  /// channels. Without it the first launch() does this.
+  /// by all members; blocks until all have called it. Host memory: perhaps by another thread than
+  /// the other members, beside them, and for several channels at once; if not, in the same order
+  /// across channels. Without it the first launch() does this.
   virtual Status open_channel(const std::shared_ptr<const Group>& /*group*/) { return Status(); }
 
   /// Starts a batch. Batches of one channel are launched in the same order on all its ranks, and

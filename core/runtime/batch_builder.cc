@@ -11,8 +11,8 @@
 namespace ringleader::runtime {
 namespace {
 
-/// Ranks ask each other whether all have memory for a result of at least so many bytes. That takes as
-/// long as a small operation; one that has no memory for less cannot go on anyway.
+/// Ranks ask each other whether all have memory for a result of at least so many bytes. That takes
+/// as long as a small operation; one that has no memory for less cannot go on anyway.
 constexpr std::int64_t kConsentBytes = 1 << 20;
 
 constexpr std::align_val_t kAlignment{64};  // a cache line, and the widest vector register
@@ -87,8 +87,8 @@ Status split_rows(const Memory& memory, PreparedBatch& prepared) {
     rows.push_back(end - begin);
     batch.block_counts.push_back((end - begin) * row_count(shape));
   }
-  prepared.may_refuse = batch.count() * static_cast<std::int64_t>(size_of(batch.dtype)) >=
-                        kConsentBytes;
+  prepared.may_refuse =
+      batch.count() * static_cast<std::int64_t>(size_of(batch.dtype)) >= kConsentBytes;
   return make_output(memory, prepared, rows, rows[static_cast<std::size_t>(batch.group->rank)]);
 }
 
@@ -188,8 +188,8 @@ Status complete_sizes(const Memory& memory, PreparedBatch& prepared) {
   const std::int64_t row = row_count(prepared.operations[0]->input_shape);
   const auto element = static_cast<std::int64_t>(size_of(prepared.batch.dtype));
   // From other processes: no sum of them may overflow.
-  std::int64_t left = std::numeric_limits<std::int64_t>::max() / std::max<std::int64_t>(row, 1) /
-                      element;
+  std::int64_t left =
+      std::numeric_limits<std::int64_t>::max() / std::max<std::int64_t>(row, 1) / element;
   std::int64_t total = 0;
   for (const std::int64_t rows : prepared.sizes_in) {
     if (rows < 0 || rows > left) {
@@ -200,8 +200,7 @@ Status complete_sizes(const Memory& memory, PreparedBatch& prepared) {
     prepared.batch.block_counts.push_back(rows * row);
   }
   // Of alltoall every rank gets another result, whose size the others do not know.
-  prepared.may_refuse =
-      prepared.batch.op == Op::alltoall || total * row * element >= kConsentBytes;
+  prepared.may_refuse = prepared.batch.op == Op::alltoall || total * row * element >= kConsentBytes;
   return make_output(memory, prepared, prepared.sizes_in, total);
 }
 

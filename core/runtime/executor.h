@@ -84,8 +84,8 @@ class Executor {
   struct Channel {
     std::shared_ptr<const Group> group;
     std::uint64_t next_sequence = 0;
-    bool exchanging = false;      ///< what follows waits until sizes are known
-    int opening = 0;              ///< backends that open it now
+    bool exchanging = false;  ///< what follows waits until sizes are known
+    int opening = 0;          ///< backends that open it now
     std::deque<Running> waiting;
     std::set<const Backend*> opened;
   };

@@ -131,8 +131,7 @@ TEST_CASE("sharded state: the bytes of one allreduce travel") {
   const std::uint64_t expected = 2 * others * share + 8 * others;
   // And what the ranks say of the step, in an allreduce of 26 numbers.
   const std::uint64_t most = expected + 2 * others * 26 * sizeof(float);
-  const bool right =
-      travelled == 0 || (size() != 3 && travelled >= expected && travelled <= most);
+  const bool right = travelled == 0 || (size() != 3 && travelled >= expected && travelled <= most);
   INFO(travelled << " bytes, expected " << expected);
   CHECK(right);
 }

@@ -14,6 +14,7 @@ CMake gives the build's facts as variables of the environment.
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -29,7 +30,8 @@ SKIPPED = 77  # ctest's SKIP_RETURN_CODE
 
 # mpirun itself prints blocks between lines of dashes, and lines that begin with [host:pid].
 DASHES = re.compile(r"-{60,}$")
-OTHERS_LINE = re.compile(r"\[[\w./-]+[:\]]|hwloc|\d+ more process|$")
+OTHERS_LINE = re.compile(r"\[[\w./-]+[:\]]|hwloc|\d+ more process|"
+                         r"Unable to find reachable pairing|$")
 
 
 class Run:
@@ -66,12 +68,20 @@ def is_open_mpi(mpirun):
 
 def command(groups, mpirun=MPIRUN):
     """The command line that starts groups of (number of ranks, words) as one world."""
+    total = sum(ranks for ranks, _ in groups)
     line = [mpirun]
-    if sum(ranks for ranks, _ in groups) > os.cpu_count() and is_open_mpi(mpirun):
+    if total > os.cpu_count() and is_open_mpi(mpirun):
         line.append("--oversubscribe")
+    line += ["-np", str(total)]
+    if len(groups) == 1:
+        return line + list(groups[0][1])
+    # Not by several programs on mpirun's line: Debian 13's crashes then.
+    script, last = "rank=${OMPI_COMM_WORLD_RANK:-$PMI_RANK}; ", 0
     for ranks, words in groups:
-        line += ([] if words is groups[0][1] else [":"]) + ["-np", str(ranks), *words]
-    return line
+        last += ranks
+        script += f"[ $rank -ge {last} ] || exec {shlex.join(map(str, words))}; "
+    return line + ["sh", "-c", script]
+
 
 
 def start(line, **options):

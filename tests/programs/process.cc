@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Programs that start and stop the library, or live, in ways of their own; one per word on the
-// command line. process_test.py says with how many ranks and what must come of them. A program that
-// finds something wrong prints it and ends with 1.
+// command line, some with an argument. process_test.py says with how many ranks and what must come
+// of them. A program that finds something wrong prints it and ends with 1.
 #include <ringleader/ringleader.h>
 
 #include <mpi.h>
@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -29,6 +30,12 @@
 using namespace ringleader;
 
 namespace {
+
+std::string argument;  // the second word
+
+void nap(double microseconds) {
+  std::this_thread::sleep_for(std::chrono::duration<double, std::micro>(microseconds));
+}
 
 int wrong(const std::string& what) {
   std::printf("wrong: %s\n", what.c_str());
@@ -148,7 +155,7 @@ int init_fails() {
   init_mpi(MPI_THREAD_MULTIPLE);
   int rank = 0;
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-  const std::string what = std::getenv("RINGLEADER_TEST_BREAKS");
+  const std::string what = argument;
   if (rank == 1 && what == "value") ::setenv("RINGLEADER_TREE_RADIX", "99", 1);
   if (rank == 1 && what == "folder") ::setenv("RINGLEADER_FLIGHT_DIR", "/proc/none", 1);
   int status = 1;
@@ -175,7 +182,7 @@ int funneled_poll() {
   init();
   std::vector<float> x(1000, 1.F);
   const Handle handle = allreduce_async("x", x, ReduceOp::sum);
-  while (!handle.ready()) ::usleep(1000);  // a watchdog ends a hang
+  while (!handle.ready()) nap(1000);  // a watchdog ends a hang
   shutdown();
   MPI_Finalize();
   return x[0] > 1.F ? 0 : wrong("the sum");
@@ -287,9 +294,9 @@ int signals_interrupt() {
     memory[0] = 1;
     ringleader::free(memory);
     if (signals > 0 && ::pthread_equal(signalled, self) == 0) return wrong("a thread of ours");
-    if (i % 100 == 0) ::usleep(5000);
+    if (i % 100 == 0) nap(5000);
   }
-  while (signals == 0) ::usleep(1000);
+  while (signals == 0) nap(1000);
   const itimerval never{};
   ::setitimer(ITIMER_REAL, &never, nullptr);
   return 0;
@@ -322,7 +329,7 @@ int many_sessions() {
   begin_and_end(100);
   const std::size_t files = entries_of("/proc/self/fd");
   const std::size_t threads = entries_of("/proc/self/task");
-  begin_and_end(std::atoi(std::getenv("RINGLEADER_TEST_SESSIONS")));
+  begin_and_end(std::stoi(argument));
   if (entries_of("/proc/self/fd") > files) return wrong("files are left open");
   if (entries_of("/proc/self/task") > threads) return wrong("threads are left");
   return 0;
@@ -371,7 +378,7 @@ int no_memory() {
   }
   std::vector<float> x(100, 1.F);
   const Handle handle = allreduce_async("after", x, ReduceOp::sum);
-  while (!handle.ready()) ::usleep(1000);  // in the background
+  while (!handle.ready()) nap(1000);  // in the background
   return x[0] == static_cast<float>(size()) ? 0 : wrong("the sum");
 }
 
@@ -435,17 +442,17 @@ int stopped_while_opening() {
 /// Steps that take about as long as the grace, now on one rank, now on another.
 int uneven_steps() {
   const Session session;
-  const double grace_us = 1e6 * std::atof(std::getenv("RINGLEADER_BLOCKED_GRACE_S"));
+  constexpr double kGrace_us = 50'000;  // as process_test.py sets it
   std::vector<float> weight(1000, 0.F);
   std::vector<float> gradient(1000, 1.F);
   DistributedOptimizer optimizer(
       flat_slots(weight.data(), gradient.data(), {{"w", 1000}}), [] {}, GradientMeaning::mean);
-  const int steps = std::atoi(std::getenv("RINGLEADER_TEST_STEPS"));
+  const int steps = std::stoi(argument);
   unsigned random = static_cast<unsigned>(rank()) * 7919U + 1U;
   for (int step = 0; step < steps; ++step) {
     random = random * 1664525U + 1013904223U;
     if (step % size() == rank()) {
-      ::usleep(static_cast<useconds_t>(grace_us * (0.98 + 0.2 * (random >> 16) / 65536.0)));
+      nap(kGrace_us * (0.98 + 0.2 * (random >> 16) / 65536.0));
     }
     optimizer.step();
   }
@@ -488,5 +495,6 @@ const std::map<std::string, std::function<int()>> programs = {
 int main(int argc, char** argv) {
   const auto found = programs.find(argc > 1 ? argv[1] : "");
   if (found == programs.end()) return 2;
+  if (argc > 2) argument = argv[2];
   return found->second();
 }

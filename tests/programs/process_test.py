@@ -14,9 +14,10 @@ PROGRAM = str(harness.BUILD / "tests" / "process")
 WATCHDOG_S = 200
 
 
-def run(word, ranks, cwd=None, **variables):
+def run(words, ranks, cwd=None, **variables):
     environment = dict(harness.environment(), **variables)
-    line = [PROGRAM, word] if ranks is None else harness.command([(ranks, [PROGRAM, word])])
+    words = [PROGRAM, *words.split()]
+    line = words if ranks is None else harness.command([(ranks, words)])
     process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True, env=environment, cwd=cwd)
     return harness.finish(process, WATCHDOG_S)
@@ -42,7 +43,7 @@ class Process(unittest.TestCase):
     def test_what_fails_on_one_rank_fails_init_on_all(self):
         for what, named in (("value", "RINGLEADER_TREE_RADIX"), ("folder", "RINGLEADER_FLIGHT_DIR")):
             with self.subTest(what):
-                outcome = self.ends_well("init_fails", RINGLEADER_TEST_BREAKS=what)
+                outcome = self.ends_well(f"init_fails {what}")
                 told = [line for line in outcome.out if named in line]
                 self.assertEqual(len(told), 2, outcome.text)
 
@@ -75,7 +76,7 @@ class Process(unittest.TestCase):
             self.assertGreater(loose.stat().st_size, 1000)
 
     def test_sessions_leave_nothing_behind(self):
-        self.ends_well("many_sessions", RINGLEADER_TEST_SESSIONS="300")
+        self.ends_well("many_sessions 300")
 
     def test_errors_name_the_operation_and_its_place(self):
         self.ends_well("no_session")
@@ -85,8 +86,8 @@ class Process(unittest.TestCase):
 
     def test_steps_as_long_as_the_grace_are_no_deadlock(self):
         for background in ("0", "1"):
-            self.ends_well("uneven_steps", RINGLEADER_BLOCKED_GRACE_S="0.05",
-                           RINGLEADER_TEST_STEPS="300", RINGLEADER_BACKGROUND_THREAD=background)
+            self.ends_well("uneven_steps 300", RINGLEADER_BLOCKED_GRACE_S="0.05",
+                           RINGLEADER_BACKGROUND_THREAD=background)
 
     def test_a_rank_that_stops_before_an_operation_is_named(self):
         outcome = run("stopped_while_opening", 3, RINGLEADER_STALL_WARNING_S="1",

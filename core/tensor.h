@@ -10,6 +10,7 @@
 
 #include <ringleader/core/types.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -27,6 +28,12 @@ std::int64_t count_of(const Shape& shape);
 
 /// "[2, 3]"
 std::string to_string(const Shape& shape);
+
+namespace detail {
+template <typename T>
+constexpr bool is_element =
+    std::is_arithmetic_v<T> || std::is_same_v<T, Float16> || std::is_same_v<T, BFloat16>;
+}  // namespace detail
 
 /// A contiguous tensor in row-major order. `Void` is `void` or `const void`.
 template <typename Void>
@@ -52,6 +59,21 @@ class BasicTensorView {
   BasicTensorView(const std::vector<T, Allocator>& values)  // NOLINT(google-explicit-constructor)
       : BasicTensorView(values.data(), {static_cast<std::int64_t>(values.size())}) {}
 
+  /// An array, and a single number, of no dimensions.
+  template <typename T, std::size_t N>
+  BasicTensorView(std::array<T, N>& values)  // NOLINT(google-explicit-constructor)
+      : BasicTensorView(values.data(), {static_cast<std::int64_t>(N)}) {}
+  template <typename T, typename = std::enable_if_t<detail::is_element<T>>>
+  BasicTensorView(T& value)  // NOLINT(google-explicit-constructor)
+      : BasicTensorView(&value, Shape()) {}
+
+  /// A span, of the standard library or another one.
+  template <typename Span, typename T = typename Span::element_type,
+            typename = std::enable_if_t<std::is_convertible_v<T*, Void*>>,
+            typename = decltype(std::declval<const Span&>().size())>
+  BasicTensorView(const Span& span)  // NOLINT(google-explicit-constructor)
+      : BasicTensorView(span.data(), {static_cast<std::int64_t>(span.size())}) {}
+
   /// A view of writable memory is also a view of constant memory.
   template <typename V = Void, typename = std::enable_if_t<std::is_const_v<V>>>
   BasicTensorView(const BasicTensorView<void>& other)  // NOLINT(google-explicit-constructor)
@@ -62,7 +84,7 @@ class BasicTensorView {
   /// The same tensor in device memory, of which the work before and after an operation is in
   /// `stream` (a cudaStream_t). Operations wait for what is in it when they are submitted;
   /// Handle::wait(stream) orders what comes after.
-  BasicTensorView on(void* stream) const {
+  [[nodiscard]] BasicTensorView on(void* stream) const {
     BasicTensorView view = *this;
     view.stream_ = stream;
     return view;

@@ -154,6 +154,12 @@ std::shared_ptr<Operation> describe_alltoall(std::string_view name, const ConstT
   return operation;
 }
 
+std::shared_ptr<Operation> describe_barrier(std::string_view name, const ProcessSet& process_set) {
+  protocol::Request request = make_request(Op::barrier, name, process_set);
+  check_name(request);
+  return make_operation(std::move(request));
+}
+
 std::shared_ptr<Operation> describe_unnamed(Op op, const ProcessSet& process_set) {
   return make_operation(make_request(op, std::string(kReservedPrefix) + name_of(op), process_set));
 }
@@ -260,6 +266,14 @@ Output alltoall(std::string_view name, const ConstTensorView& input,
 
 Handle barrier_async(ProcessSet process_set, SourceLocation where) {
   return submit(describe_unnamed(Op::barrier, process_set), where);
+}
+
+Handle barrier_async(std::string_view name, ProcessSet process_set, SourceLocation where) {
+  return submit(describe_barrier(name, process_set), where);
+}
+
+void barrier(std::string_view name, ProcessSet process_set, SourceLocation where) {
+  run(describe_barrier(name, process_set), where);
 }
 
 void barrier(ProcessSet process_set, SourceLocation where) {

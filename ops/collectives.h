@@ -45,8 +45,11 @@ struct ReduceOptions {
 ///
 /// input   shape and element type equal on all ranks
 /// output  same shape and element type; may be the same memory as the input, or must not overlap
-/// 16-bit floats are summed in 32 bits and rounded once; integer averages are exact and truncate
-/// toward zero; scale factors of integers are applied in f64 and truncated.
+/// 16-bit floats are summed in 32 bits and rounded once. What is not a number stays in minimum and
+/// maximum, whichever rank has it; denormals are kept, whatever the program has set. Integer
+/// averages are exact and truncate toward zero; sums and products of integers wrap around; scale
+/// factors of integers are applied in f64 and truncated, and what is then out of range becomes the
+/// nearest integer in it.
 Handle allreduce_async(std::string_view name, const ConstTensorView& input,
                        const TensorView& output, ReduceOp op = ReduceOp::average,
                        const ReduceOptions& options = {},
@@ -118,11 +121,30 @@ Output alltoall(std::string_view name, const ConstTensorView& input,
 Handle barrier_async(ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
 void barrier(ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
 
+/// The same with a name, so that several threads of a rank may each be in a barrier of their own.
+Handle barrier_async(std::string_view name, ProcessSet process_set = {},
+                     SourceLocation where = SourceLocation::current());
+void barrier(std::string_view name, ProcessSet process_set = {},
+             SourceLocation where = SourceLocation::current());
+
 /// Says that this rank has no more data. Until every member has joined, this rank takes part in
 /// the others' allreduce operations with neutral elements (0 for sum and average, 1 for product,
 /// the extreme values for min and max) and in their barriers; other operations fail with
-/// Code::joined. Returns the rank that joined last, equal everywhere.
+/// Code::joined. Returns the rank that joined last, equal everywhere. One thread of a rank at a
+/// time joins a process set.
 Handle join_async(ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
 int join(ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
+
+// A temporary would be gone before the operation has completed.
+template <typename T, typename A, typename... Rest>
+Handle allreduce_async(std::string_view, const std::vector<T, A>&&, Rest&&...) = delete;
+template <typename T, typename A, typename... Rest>
+Handle allgather_async(std::string_view, const std::vector<T, A>&&, Rest&&...) = delete;
+template <typename T, typename A, typename... Rest>
+Handle broadcast_async(std::string_view, const std::vector<T, A>&&, Rest&&...) = delete;
+template <typename T, typename A, typename... Rest>
+Handle reduce_scatter_async(std::string_view, const std::vector<T, A>&&, Rest&&...) = delete;
+template <typename T, typename A, typename... Rest>
+Handle alltoall_async(std::string_view, const std::vector<T, A>&&, Rest&&...) = delete;
 
 }  // namespace ringleader

@@ -9,16 +9,20 @@
 //
 // Of the program's function it needs the members that the optimizer uses, among
 //
-//   double EvaluateWithGradient(const M& x, std::size_t begin, M& gradient, std::size_t count);
-//   double EvaluateWithGradient(const M& x, M& gradient);
-//   double Evaluate(const M& x, std::size_t begin, std::size_t count);
-//   double Evaluate(const M& x);
+//   E EvaluateWithGradient(const M& x, std::size_t begin, M& gradient, std::size_t count);
+//   E EvaluateWithGradient(const M& x, M& gradient);
+//   E Evaluate(const M& x, std::size_t begin, std::size_t count);
+//   E Evaluate(const M& x);
+//   void Gradient(const M& x, std::size_t begin, M& gradient, std::size_t count);
+//   void Gradient(const M& x, M& gradient);
 //   std::size_t NumFunctions();
 //   void Shuffle();
 //
-// whose values are sums over samples [begin, begin + count), as ensmallen wants them. M has its
-// elements in one piece: memptr() and n_elem (Armadillo), or data() and size(). No header of an
-// optimizer is needed.
+// whose values, of M's element type E, are sums over samples [begin, begin + count), as ensmallen
+// wants them. What the function adds once, such as a regularizer, is so added once per rank: divide
+// it by size(). All ranks must evaluate at the same points, which is checked: an optimizer that
+// draws random numbers gets the same seed on all ranks. M has its elements in one piece: memptr()
+// and n_elem (Armadillo), or data() and size(). No header of an optimizer is needed.
 #pragma once
 
 #include <ringleader/ops/collectives.h>
@@ -28,6 +32,7 @@
 #include <ringleader/ops/session.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -59,6 +64,34 @@ std::size_t count_in(const M& matrix) {
   }
 }
 
+template <typename M>
+using ElementOf =
+    std::remove_const_t<std::remove_pointer_t<decltype(elements_of(std::declval<M&>()))>>;
+
+/// A hash of where the ranks evaluate, and the sum of their objectives there. Throws mismatch if
+/// they evaluate at different points. Collective, blocks.
+std::uint32_t hash_of_point(const void* data, std::size_t bytes);
+double reduce_objective(const std::string& name, double objective, std::uint32_t point,
+                        ProcessSet process_set, SourceLocation where);
+
+[[noreturn]] void throw_points_differ(const std::string& name, SourceLocation where);
+
+template <typename F, typename M, typename = void>
+struct EvaluatesRange : std::false_type {};
+template <typename F, typename M>
+struct EvaluatesRange<
+    F, M,
+    std::void_t<decltype(std::declval<F&>().EvaluateWithGradient(
+        std::declval<const M&>(), std::size_t(), std::declval<M&>(), std::size_t()))>>
+    : std::true_type {};
+
+template <typename F, typename M, typename = void>
+struct HasWholeGradient : std::false_type {};
+template <typename F, typename M>
+struct HasWholeGradient<F, M,
+                        std::void_t<decltype(std::declval<F&>().Gradient(
+                            std::declval<const M&>(), std::declval<M&>()))>> : std::true_type {};
+
 template <typename F, typename M, typename = void>
 struct EvaluatesWhole : std::false_type {};
 template <typename F, typename M>
@@ -77,12 +110,14 @@ class DistributedFunction {
   /// function  must outlive this
   /// name      distinguishes several functions of a program; equal on all ranks
   explicit DistributedFunction(Function& function, std::string name = "function",
-                               ProcessSet process_set = {})
+                               ProcessSet process_set = {},
+                               SourceLocation where = SourceLocation::current())
       : function_(function),
         name_(std::move(name)),
         process_set_(process_set),
         samples_(gather_counts(name_ + "/samples", samples_here(), process_set),
-                 process_set.rank()) {}
+                 process_set.rank()),
+        where_(where) {}
 
   /// The samples of all ranks. Global sample numbers go round the ranks.
   std::size_t NumFunctions() const { return static_cast<std::size_t>(samples_.total()); }
@@ -92,37 +127,51 @@ class DistributedFunction {
 
   /// The sum over samples [begin, begin + count) of all ranks; `gradient` gets its gradient.
   template <typename M>
-  double EvaluateWithGradient(const M& x, std::size_t begin, M& gradient, std::size_t count) {
+  detail::ElementOf<M> EvaluateWithGradient(const M& x, std::size_t begin, M& gradient,
+                                            std::size_t count) {
     const auto [first, last] = samples_.local_range(static_cast<std::int64_t>(begin),
                                                     static_cast<std::int64_t>(begin + count));
     if (first == last) return sum(0.0, x, gradient, false);
     const auto at = static_cast<std::size_t>(first);
     const auto own = static_cast<std::size_t>(last - first);
-    return sum(function_.EvaluateWithGradient(x, at, gradient, own), x, gradient, true);
+    if constexpr (detail::EvaluatesRange<Function, M>::value) {
+      return sum(static_cast<double>(function_.EvaluateWithGradient(x, at, gradient, own)), x,
+                 gradient, true);
+    } else {
+      const auto objective = static_cast<double>(function_.Evaluate(x, at, own));
+      function_.Gradient(x, at, gradient, own);
+      return sum(objective, x, gradient, true);
+    }
   }
 
   /// The same over all samples.
   template <typename M>
-  double EvaluateWithGradient(const M& x, M& gradient) {
+  detail::ElementOf<M> EvaluateWithGradient(const M& x, M& gradient) {
     if constexpr (detail::EvaluatesWhole<Function, M>::value) {
-      return sum(function_.EvaluateWithGradient(x, gradient), x, gradient, true);
+      return sum(static_cast<double>(function_.EvaluateWithGradient(x, gradient)), x, gradient,
+                 true);
+    } else if constexpr (detail::HasWholeGradient<Function, M>::value) {
+      const auto objective = static_cast<double>(function_.Evaluate(x));
+      function_.Gradient(x, gradient);
+      return sum(objective, x, gradient, true);
     } else {
       return EvaluateWithGradient(x, 0, gradient, NumFunctions());
     }
   }
 
   template <typename M>
-  double Evaluate(const M& x, std::size_t begin, std::size_t count) {
+  detail::ElementOf<M> Evaluate(const M& x, std::size_t begin, std::size_t count) {
     const auto [first, last] = samples_.local_range(static_cast<std::int64_t>(begin),
                                                     static_cast<std::int64_t>(begin + count));
-    if (first == last) return sum(0.0);
-    return sum(function_.Evaluate(x, static_cast<std::size_t>(first),
-                                  static_cast<std::size_t>(last - first)));
+    if (first == last) return sum(0.0, x);
+    return sum(static_cast<double>(function_.Evaluate(x, static_cast<std::size_t>(first),
+                                                      static_cast<std::size_t>(last - first))),
+               x);
   }
 
   template <typename M>
-  double Evaluate(const M& x) {
-    return sum(function_.Evaluate(x));
+  detail::ElementOf<M> Evaluate(const M& x) {
+    return sum(static_cast<double>(function_.Evaluate(x)), x);
   }
 
   template <typename M>
@@ -145,17 +194,22 @@ class DistributedFunction {
     return 1;
   }
 
-  double sum(double objective) {
-    ReduceOptions options;
-    options.process_set = process_set_;
-    allreduce(name_ + "/objective", TensorView(&objective, {1}), ReduceOp::sum, options);
-    return objective;
+  template <typename M>
+  static std::uint32_t hash_of(const M& x) {
+    return detail::hash_of_point(detail::elements_of(x),
+                                 detail::count_in(x) * sizeof(detail::ElementOf<const M>));
+  }
+
+  template <typename M>
+  detail::ElementOf<M> sum(double objective, const M& x) {
+    return static_cast<detail::ElementOf<M>>(
+        detail::reduce_objective(name_, objective, hash_of(x), process_set_, where_));
   }
 
   /// Objective and gradient in one reduction, agreed on once.
   template <typename M>
-  double sum(double objective, const M& x, M& gradient, bool computed) {
-    using Element = std::remove_const_t<std::remove_pointer_t<decltype(detail::elements_of(x))>>;
+  detail::ElementOf<M> sum(double objective, const M& x, M& gradient, bool computed) {
+    using Element = detail::ElementOf<M>;
     const std::size_t count = detail::count_in(x);
     if (!computed || detail::count_in(gradient) != count) gradient = x;  // for its shape
     if (reducer_ == nullptr) make_reducer(count, dtype_of<Element>());
@@ -169,10 +223,11 @@ class DistributedFunction {
       std::memset(memory_.data(), 0, memory_.size());
     }
     objective_[0] = objective;
-    reducer_->synchronize(SourceLocation::current());
-    reducer_->begin_step();
+    *point_ = hash_of(x);
+    reducer_->synchronize(where_);
+    reducer_->begin_step(where_);
     std::memcpy(detail::elements_of(gradient), memory_.data(), memory_.size());
-    return objective_[0];
+    return static_cast<Element>(objective_[0]);
   }
 
   void make_reducer(std::size_t count, DType dtype) {
@@ -183,9 +238,11 @@ class DistributedFunction {
     options.name = name_;
     options.process_set = process_set_;
     options.broadcast_parameters = false;
+    ReducerHooks hooks;
+    hooks.point = [point = point_] { return *point; };
     reducer_ = std::make_unique<GradientReducer>(
         std::vector<Slot>{{"gradient", gradient, gradient}, {"objective", objective, objective}},
-        GradientMeaning::sum, options, SourceLocation::current());
+        GradientMeaning::sum, options, where_, std::move(hooks));
   }
 
   Function& function_;
@@ -195,13 +252,16 @@ class DistributedFunction {
   std::vector<std::byte, SharedAllocator<std::byte>> memory_;  ///< the gradient
   std::vector<double, SharedAllocator<double>> objective_ =
       std::vector<double, SharedAllocator<double>>(1);
+  std::shared_ptr<std::uint32_t> point_ = std::make_shared<std::uint32_t>(0);  ///< hash of x
+  SourceLocation where_;
   std::unique_ptr<GradientReducer> reducer_;
 };
 
-/// Broadcasts the root's x, then runs optimizer.Optimize(function, x) with the function of all
-/// ranks; returns what it returns. Collective, blocks.
+/// Broadcasts rank 0's x, then runs optimizer.Optimize(function, x, arguments...) with the function
+/// of all ranks; returns what it returns. Collective, blocks. Errors: mismatch if the optimizer
+/// evaluates at different points on different ranks.
 template <typename Optimizer, typename Function, typename M, typename... Arguments>
-auto optimize(Optimizer& optimizer, Function& function, M& x, Arguments&&... arguments) {
+auto optimize(Optimizer&& optimizer, Function& function, M& x, Arguments&&... arguments) {
   const TensorView start(detail::elements_of(x), {static_cast<std::int64_t>(detail::count_in(x))});
   broadcast("function/start", start, 0);
   DistributedFunction<Function> distributed(function);

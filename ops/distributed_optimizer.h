@@ -78,7 +78,8 @@ class DistributedOptimizer {
   DistributedOptimizer& operator=(DistributedOptimizer&&) = delete;
 
   /// Says that the gradient of slot `index` is complete for this backward pass; its reduction
-  /// starts at once while other layers are still being computed. Optional: without any call all
+  /// starts at once while other layers are still being computed (of small models, with less than
+  /// 64 KiB of gradients, when all are complete). Optional: without any call all
   /// gradients are reduced by step(). Once a program (or the optimizer's adapter) has called it, a
   /// gradient that is not announced in a step counts as missing and contributes zeros.
   ///

@@ -2,7 +2,7 @@
 //
 // DistributedSampler: which samples of a data set this rank works on.
 //
-//   DistributedSampler sampler(dataset.size(), {.seed = 1});
+//   DistributedSampler sampler(dataset.size());
 //   for (int epoch = 0; epoch < epochs; ++epoch)
 //     for (std::int64_t index : sampler.indices(epoch)) use(dataset[index]);
 //

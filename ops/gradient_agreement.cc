@@ -5,6 +5,7 @@
 #include <ringleader/core/log.h>
 #include <ringleader/ops/broadcast.h>
 #include <ringleader/ops/collectives.h>
+#include <ringleader/ops/distributed_function.h>
 #include <ringleader/ops/gradient_reducer_impl.h>
 
 #include <fmt/core.h>
@@ -41,6 +42,10 @@ void GradientReducer::Impl::judge(const StepHeard& heard, bool abandons, SourceL
         "some ranks have made a step that others have left out (a loss that is not finite there, "
         "or "
         "an exception), so their parameters differ; do the same on all ranks");
+  }
+  if (hooks_.point != nullptr && !heard.contents_equal) {
+    forget_passes();
+    detail::throw_points_differ(options_.name, where);
   }
   if (heard.scalars_equal) return;
   forget_passes();

@@ -24,6 +24,17 @@ namespace {
 /// How often what must agree (learning rates) is compared; it costs the adapter a visit.
 constexpr std::uint64_t kPeriodsPerComparison = 16;
 
+/// Gradients of so many bytes in all are submitted when the last has been announced: there is
+/// nothing to overlap, one batch costs less than several, and a backward pass that fails leaves
+/// none of them on its way.
+constexpr std::size_t kTogetherBytes = 64 << 10;
+
+std::size_t bytes_of(const std::vector<Slot>& slots) {
+  std::size_t bytes = 0;
+  for (const Slot& slot : slots) bytes += slot.gradient.bytes();
+  return bytes;
+}
+
 /// The 20 bits of a hash that travel.
 std::uint32_t folded(std::uint64_t hash) { return static_cast<std::uint32_t>(hash & 0xfffffU); }
 
@@ -63,6 +74,7 @@ GradientReducer::Impl::Impl(std::vector<Slot> slots, GradientMeaning meaning,
   passes_ = options_.virtual_workers > 0 ? options_.virtual_workers / options_.process_set.size()
                                          : options_.passes_per_step;
   if (options_.virtual_workers > 0) sums_.assign(parameters_, TreeAccumulator(passes_));
+  together_ = bytes_of(slots_) <= kTogetherBytes && slots_[0].gradient.device() == Device::host;
   claim_.emplace(slots_, options_.name);  // before what is wrapped already can be moved
   if (slots_.front().gradient.device() == Device::host) {
     // In the type of the gradients, so that it needs no batch of its own; rounded it would be
@@ -169,7 +181,11 @@ void GradientReducer::Impl::take(std::size_t index, runtime::Runtime::Wake wake,
                                  SourceLocation where) {
   const bool complete = ++announcements_[index] == passes_;
   if (!sums_.empty()) sums_[index].add(slots_[index].gradient);
-  if (complete) submit(index, wake, where);
+  if (!complete) return;
+  if (!together_) return submit(index, wake, where);
+  const bool all = std::all_of(announcements_.begin(), announcements_.end(),
+                               [this](int announcements) { return announcements == passes_; });
+  for (std::size_t i = parameters_; all && i-- > 0;) submit(i, wake, where);
 }
 
 /// What no pass has computed on this rank counts as zeros, unless it is there all the same.
@@ -349,6 +365,7 @@ void GradientReducer::Impl::submit_rest(bool abandons, SourceLocation where) {
   if (hooks_.scalars != nullptr && periods_ % kPeriodsPerComparison == 0) {
     said.scalars = hash_of(hooks_.scalars());
   }
+  if (hooks_.point != nullptr) said.contents = hooks_.point();
   if (again_) said.contents = folded(hash_of_gradients());
   agreement_->say(said, used_here_);
   submit(parameters_, runtime::Runtime::Wake::no, where);

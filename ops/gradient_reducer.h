@@ -88,6 +88,9 @@ struct ReducerHooks {
   /// What must be equal on all ranks, such as the learning rate.
   std::function<std::vector<std::pair<std::string, double>>()> scalars;
 
+  /// A hash of 20 bits of what must be equal in this very step: where a function is evaluated.
+  std::function<std::uint32_t()> point;
+
   /// Overwrites the optimizer's state with that of this world rank, collectively; false if it does
   /// not know the state.
   std::function<bool(int)> hand_over;

@@ -92,7 +92,8 @@ class GradientReducer::Impl {
   std::shared_ptr<DevicePort> device_;      ///< null without an accelerator
   std::optional<StepAgreement> agreement_;  ///< not for gradients in device memory
   std::optional<ParameterClaim> claim_;
-  int passes_ = 1;  ///< per step
+  bool together_ = false;  ///< the gradients are submitted when all are there
+  int passes_ = 1;         ///< per step
   std::unique_ptr<GradientTransport> transport_;
   std::vector<TreeAccumulator> sums_;  ///< per parameter; empty without virtual workers
 

@@ -23,7 +23,7 @@ namespace ringleader {
 class Operation;
 
 /// Threading: all members may be called from any thread.
-class Handle {
+class [[nodiscard]] Handle {
  public:
   Handle() = default;
   explicit Handle(std::shared_ptr<Operation> operation) : operation_(std::move(operation)) {}

@@ -3,7 +3,9 @@
 // Process sets: subsets of the ranks with operations of their own.
 //
 //   ProcessSet even = add_process_set({0, 2});      // every rank of the world calls it
-//   if (even.includes(rank())) allreduce("x", view, ReduceOp::sum, {.process_set = even});
+//   ReduceOptions options;
+//   options.process_set = even;
+//   if (even.includes(rank())) allreduce("x", view, ReduceOp::sum, options);
 #pragma once
 
 #include <cstdint>

@@ -17,9 +17,8 @@ from pathlib import Path
 
 HEADER = struct.Struct("<8sIIIIq4q512s")
 RECORD = struct.Struct("<Qqqqqqq Ii BB30s64s".replace(" ", ""))
-OPERATIONS = ["allreduce", "broadcast", "allgather", "reduce_scatter", "alltoall"]
 CODES = ["ok", "invalid_argument", "not_initialized", "duplicate_name", "mismatch", "joined",
-         "shutdown", "rank_lost", "stalled", "transport", "bad_message", "unsupported"]
+         "shutdown", "rank_lost", "stalled", "transport", "bad_message", "unsupported", "no_memory"]
 
 
 def text(raw):
@@ -53,15 +52,21 @@ class Operation:
         return f"'{self.name}'{where}{step}, {self.bytes} bytes"
 
 
+class Unreadable(Exception):
+    """A file that says nothing."""
+
+
 class Rank:
     """One rank's file."""
 
     def __init__(self, path):
         raw = path.read_bytes()
+        if len(raw) < HEADER.size:
+            raise Unreadable(f"{path}: only {len(raw)} bytes, the rank was ended while it wrote")
         magic, self.rank, self.size, record_bytes, count, offset, ticks0, ns0, ticks1, \
             ns1, reason = HEADER.unpack_from(raw)
         if magic != b"RLFLIGH2" or record_bytes < RECORD.size:
-            sys.exit(f"{path}: not a flight recorder's file of this version")
+            raise Unreadable(f"{path}: not a flight recorder's file of this version")
         self.reason = text(reason)
         rate = (ns1 - ns0) / max(ticks1 - ticks0, 1)
 
@@ -123,8 +128,13 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--all", action="store_true", help="every operation of every rank")
     options = parser.parse_args()
-    ranks = sorted((Rank(path) for path in options.folder.glob("flight.*.bin")),
-                   key=lambda rank: rank.rank)
+    ranks = []
+    for path in sorted(options.folder.glob("flight.*.bin")):
+        try:
+            ranks.append(Rank(path))
+        except (Unreadable, OSError) as error:
+            print(error, file=sys.stderr)
+    ranks.sort(key=lambda rank: rank.rank)
     if not ranks:
         sys.exit(f"{options.folder}: no files of the flight recorder")
     size = ranks[0].size

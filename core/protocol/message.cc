@@ -107,7 +107,7 @@ template <typename T>
 void Encode::part(const T& value) {
   if constexpr (is_variant<T>) {
     writer.u64(value.index());
-    std::visit([this](const auto& x) { part(x); }, value);
+    std::visit([this](const auto& x) { this->part(x); }, value);
   } else if constexpr (is_plain<T>) {
     (*this)(value);
   } else {

@@ -24,6 +24,7 @@
 #include <ringleader/ops/broadcast.h>
 #include <ringleader/ops/collectives.h>
 #include <ringleader/ops/distributed_optimizer.h>
+#include <ringleader/ops/session.h>
 
 #include <dlib/dnn.h>
 
@@ -160,7 +161,14 @@ class DistributedSolver {
     return solver_(learning_rate, layer, averaged_);
   }
 
+  /// Errors: unsupported on all ranks but 0: dnn_trainer writes its synchronization file so, and
+  /// the ranks would write one over the other. Only rank 0 calls set_synchronization_file().
   friend void serialize(const DistributedSolver& item, std::ostream& out) {
+    if (rank() != 0) {
+      throw Error(Status(Code::unsupported, "DistributedSolver '" + item.name_ +
+                                                "': set_synchronization_file() is for "
+                                                "rank 0 alone; all ranks hold the same"));
+    }
     using dlib::serialize;
     serialize(item.solver_, out);
   }

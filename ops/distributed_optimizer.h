@@ -55,11 +55,11 @@ class DistributedOptimizer {
   /// Wraps an update function over flat arrays: `step()` or, if it can step any slots that it is
   /// given, each element by itself, `step(slots)`. The slots' memory must outlive the wrapper.
   template <typename Step>
-  DistributedOptimizer(std::vector<Slot> slots, Step step, GradientMeaning meaning,
+  DistributedOptimizer(std::vector<Slot> slots, Step update, GradientMeaning meaning,
                        const OptimizerOptions& options = {},
                        SourceLocation where = SourceLocation::current())
       : DistributedOptimizer(
-            std::make_shared<Optimizer>(Optimizer{std::move(slots), std::move(step)}), meaning,
+            std::make_shared<Optimizer>(Optimizer{std::move(slots), std::move(update)}), meaning,
             options, where) {}
 
   /// Makes the optimizer itself: see distributed().

@@ -44,7 +44,7 @@ std::shared_ptr<shm::Segment> process_arena(std::int64_t bytes) {
 
 void* allocate(std::size_t bytes) {
   // More than there are addresses: a product that overflowed.
-  constexpr auto kMost = static_cast<std::size_t>(PTRDIFF_MAX) - (std::size_t{1} << 20);
+  constexpr auto kMost = std::size_t{1} << 47;
   if (bytes > kMost) throw std::bad_alloc();
   const auto arena = process_arena([] {
     const Result<Config> config = config_from_environment(Config());

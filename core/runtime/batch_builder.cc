@@ -2,6 +2,7 @@
 #include <ringleader/core/runtime/batch_builder.h>
 
 #include <fmt/core.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <limits>
@@ -14,6 +15,10 @@ namespace {
 /// Ranks ask each other whether all have memory for a result of at least so many bytes. That takes
 /// as long as a small operation; one that has no memory for less cannot go on anyway.
 constexpr std::int64_t kConsentBytes = 1 << 20;
+
+/// So much is asked of the kernel itself, which says no where an allocator, a sanitizer's for
+/// example, may end the process.
+constexpr std::size_t kMapBytes = std::size_t{1} << 30;
 
 constexpr std::align_val_t kAlignment{64};  // a cache line, and the widest vector register
 
@@ -109,6 +114,13 @@ void prepare_sizes(PreparedBatch& prepared) {
 }  // namespace
 
 std::shared_ptr<std::byte> allocate_bytes(std::size_t bytes) {
+  if (bytes >= kMapBytes) {
+    void* const mapped =
+        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) return nullptr;
+    return {static_cast<std::byte*>(mapped),
+            [bytes](std::byte* memory) { ::munmap(memory, bytes); }};
+  }
   auto* memory = static_cast<std::byte*>(
       ::operator new(std::max<std::size_t>(bytes, 1), kAlignment, std::nothrow));
   if (memory == nullptr) return nullptr;

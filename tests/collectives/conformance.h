@@ -45,6 +45,7 @@ class Conformance {
   void run_large();
 
   const std::vector<std::string>& failures() const { return failures_; }
+  /// Those that have run: the backend supports what it must (see must_support()).
   int cases() const { return cases_; }
 
  private:

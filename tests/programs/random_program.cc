@@ -10,6 +10,7 @@
 // own. Values are small integers, so that sums are exact in every type and any order.
 #include "../sim/random.h"
 #include "../support/watchdog.h"
+#include "random_operation.h"
 
 #include <ringleader/ringleader.h>
 
@@ -27,6 +28,7 @@
 #include <vector>
 
 using namespace ringleader;
+using test::RandomOperation;
 
 namespace {
 
@@ -36,60 +38,6 @@ namespace {
   std::fflush(stdout);
   std::_Exit(1);
 }
-
-double to_number(const void* data, std::size_t i, DType dtype) {
-  return with_type(dtype, [&](auto element) {
-    using T = decltype(element);
-    const T value = static_cast<const T*>(data)[i];
-    if constexpr (std::is_arithmetic_v<T>) {
-      return static_cast<double>(value);
-    } else {
-      return static_cast<double>(static_cast<float>(value));
-    }
-  });
-}
-
-void put_number(void* data, std::size_t i, DType dtype, double value) {
-  with_type(dtype, [&](auto element) {
-    using T = decltype(element);
-    if constexpr (std::is_arithmetic_v<T>) {
-      static_cast<T*>(data)[i] = static_cast<T>(value);
-    } else {
-      static_cast<T*>(data)[i] = T(static_cast<float>(value));
-    }
-  });
-}
-
-bool close(double a, double b, DType dtype) {
-  const double error = dtype == DType::bf16 ? 0.01 : dtype == DType::f16 ? 0.002 : 1e-5;
-  return std::abs(a - b) <= error * std::max(1.0, std::abs(b));
-}
-
-/// What a rank has in element i of an operation; 1 or 2 where products are taken.
-double value_of(int world_rank, int operation, std::size_t i, bool product) {
-  const int value = (world_rank * 3 + operation + static_cast<int>(i % 11)) % 5;
-  return product ? 1 + value % 2 : 1 + value;
-}
-
-/// Memory of any type, in the arena or not.
-struct Tensor {
-  Tensor(Shape its_shape, DType its_dtype, bool shared)
-      : shape(std::move(its_shape)), dtype(its_dtype) {
-    const std::size_t bytes = std::max<std::size_t>(1, view_bytes());
-    if (shared) {
-      memory = std::shared_ptr<void>(ringleader::allocate(bytes), ringleader::free);
-    } else {
-      memory = std::shared_ptr<void>(std::malloc(bytes), std::free);
-    }
-  }
-  std::size_t count() const { return static_cast<std::size_t>(count_of(shape)); }
-  std::size_t view_bytes() const { return count() * size_of(dtype); }
-  TensorView view() const { return {memory.get(), shape, dtype}; }
-
-  Shape shape;
-  DType dtype;
-  std::shared_ptr<void> memory;
-};
 
 class Program {
  public:
@@ -141,180 +89,17 @@ class Program {
     if (!right) fail(seed_, what);
   }
 
-  /// An operation that is submitted at once; what it returns waits for it and checks it.
-  using Submit = std::function<std::function<void()>()>;
-
-  Submit any_operation(const ProcessSet& set) {
-    const int number = next_++;
-    const std::string name = "operation " + std::to_string(number % 40 + (number / 40) * 40);
-    const std::vector<int> members = set.ranks();
-    const auto dtype = static_cast<DType>(common_.between(0, kDTypeCount - 1));
-    const auto op = static_cast<ReduceOp>(common_.between(0, kReduceOpCount - 1));
-    const bool product = op == ReduceOp::product;
-    const std::int64_t rows = common_.between(0, common_.chance(10) ? 9000 : 40);
-    const std::int64_t columns = common_.between(1, 3);
-    const bool shared = common_.chance(50);
-    ReduceOptions reduce;
-    reduce.process_set = set;
-    const auto fill = [=](const Tensor& tensor, int of_rank) {
-      for (std::size_t i = 0; i < tensor.count(); ++i) {
-        put_number(tensor.memory.get(), i, dtype, value_of(of_rank, number, i, product));
-      }
-    };
-    const auto reduced = [=](std::size_t i) {
-      double total = value_of(members[0], number, i, product);
-      for (std::size_t m = 1; m < members.size(); ++m) {
-        const double next = value_of(members[m], number, i, product);
-        switch (op) {
-          case ReduceOp::sum:
-          case ReduceOp::average:
-            total += next;
-            break;
-          case ReduceOp::min:
-            total = std::min(total, next);
-            break;
-          case ReduceOp::max:
-            total = std::max(total, next);
-            break;
-          case ReduceOp::product:
-            total *= next;
-        }
-      }
-      if (op == ReduceOp::average) total /= static_cast<double>(members.size());
-      if (op == ReduceOp::average && !is_floating_point(dtype)) total = std::trunc(total);
-      return total;
-    };
-    const auto expect = [this, name, dtype](double found, double wanted, std::size_t i) {
-      check(close(found, wanted, dtype), name + ", element " + std::to_string(i) + " of type " +
-                                             name_of(dtype) + ": " + std::to_string(found) +
-                                             ", not " + std::to_string(wanted));
-    };
-    const int verb = common_.between(0, 5);
-    const int root = members[common_.below(members.size())];
-    std::vector<std::int64_t> splits;  // of member m to member n: (m + n) % 3 rows
-    const auto rows_to = [](std::size_t m, std::size_t n) {
-      return static_cast<std::int64_t>((m + n) % 3);
-    };
-    const auto me = static_cast<std::size_t>(std::find(members.begin(), members.end(), rank()) -
-                                             members.begin());
-    switch (verb) {
-      case 0:
-        return [=, this]() -> std::function<void()> {
-          const Tensor tensor({rows, columns}, dtype, shared);
-          fill(tensor, rank());
-          const Handle handle = allreduce_async(name, tensor.view(), op, reduce);
-          return [=, this] {
-            handle.wait();
-            for (std::size_t i = 0; i < tensor.count(); ++i) {
-              expect(to_number(tensor.memory.get(), i, dtype), reduced(i), i);
-            }
-          };
-        };
-      case 1:
-        return [=, this]() -> std::function<void()> {
-          const Tensor first({rows}, dtype, shared);
-          const Tensor second({columns}, dtype, !shared);
-          fill(first, rank());
-          fill(second, rank());
-          const Handle handle =
-              grouped_allreduce_async(name, {first.view(), second.view()}, op, reduce);
-          return [=, this] {
-            handle.wait();
-            for (const Tensor& tensor : {first, second}) {
-              for (std::size_t i = 0; i < tensor.count(); ++i) {
-                expect(to_number(tensor.memory.get(), i, dtype), reduced(i), i);
-              }
-            }
-          };
-        };
-      case 2:
-        return [=, this]() -> std::function<void()> {
-          const Tensor tensor({rows % 7 + rank(), columns}, dtype, shared);
-          fill(tensor, rank());
-          const Handle handle = allgather_async(name, tensor.view(), set);
-          return [=, this] {
-            const TensorView all = handle.output().view();
-            std::size_t at = 0;
-            for (const int member : members) {
-              const auto count = static_cast<std::size_t>((rows % 7 + member) * columns);
-              for (std::size_t i = 0; i < count; ++i, ++at) {
-                expect(to_number(all.data(), at, dtype), value_of(member, number, i, product), at);
-              }
-            }
-            check(static_cast<std::size_t>(all.count()) == at, name + ": the number of rows");
-            (void)tensor;
-          };
-        };
-      case 3:
-        return [=, this]() -> std::function<void()> {
-          const Tensor tensor({rows, columns}, dtype, shared);
-          fill(tensor, rank());
-          const Handle handle = broadcast_async(name, tensor.view(), root, set);
-          return [=, this] {
-            handle.wait();
-            for (std::size_t i = 0; i < tensor.count(); ++i) {
-              expect(to_number(tensor.memory.get(), i, dtype), value_of(root, number, i, product),
-                     i);
-            }
-          };
-        };
-      case 4:
-        return [=, this]() -> std::function<void()> {
-          const Tensor tensor({rows, columns}, dtype, shared);
-          fill(tensor, rank());
-          const Handle handle = reduce_scatter_async(name, tensor.view(), op, reduce);
-          return [=, this] {
-            const TensorView own = handle.output().view();
-            const auto parts = static_cast<std::int64_t>(members.size());
-            const auto index = static_cast<std::int64_t>(me);
-            const std::int64_t first = index * (rows / parts) + std::min(index, rows % parts);
-            for (std::size_t i = 0; i < static_cast<std::size_t>(own.count()); ++i) {
-              expect(to_number(own.data(), i, dtype),
-                     reduced(static_cast<std::size_t>(first * columns) + i), i);
-            }
-            (void)tensor;
-          };
-        };
-      default:
-        return [=, this]() -> std::function<void()> {
-          std::vector<std::int64_t> own_splits;
-          for (std::size_t n = 0; n < members.size(); ++n) own_splits.push_back(rows_to(me, n));
-          const std::int64_t total =
-              std::accumulate(own_splits.begin(), own_splits.end(), std::int64_t{0});
-          const Tensor tensor({total, columns}, dtype, shared);
-          fill(tensor, rank());
-          const Handle handle = alltoall_async(name, tensor.view(), own_splits, set);
-          return [=, this] {
-            const TensorView got = handle.output().view();
-            std::size_t at = 0;
-            for (std::size_t m = 0; m < members.size(); ++m) {
-              std::int64_t before = 0;
-              for (std::size_t n = 0; n < me; ++n) before += rows_to(m, n);
-              const auto count = static_cast<std::size_t>(rows_to(m, me) * columns);
-              for (std::size_t i = 0; i < count; ++i, ++at) {
-                expect(to_number(got.data(), at, dtype),
-                       value_of(members[m], number, static_cast<std::size_t>(before * columns) + i,
-                                product),
-                       at);
-              }
-            }
-            (void)tensor;
-          };
-        };
-    }
-  }
-
   /// Several at once, on several sets, submitted and waited for in this rank's order.
   void operations() {
-    std::vector<Submit> submits;
+    std::vector<RandomOperation> drawn;
     for (int i = common_.between(1, 7); i > 0; --i) {
       const ProcessSet set = sets_[common_.below(sets_.size())];
-      Submit submit = any_operation(set);
-      if (set.includes(rank())) submits.push_back(std::move(submit));
+      RandomOperation operation(common_, next_++, set);
+      if (set.includes(rank())) drawn.push_back(std::move(operation));
     }
-    own_.shuffle(submits);
+    own_.shuffle(drawn);
     std::vector<std::function<void()>> checks;
-    for (const Submit& submit : submits) checks.push_back(submit());
+    for (const RandomOperation& operation : drawn) checks.push_back(operation.submit());
     own_.shuffle(checks);
     for (const auto& each : checks) each();
   }
@@ -365,87 +150,97 @@ class Program {
     return (of_rank + 2 * step + static_cast<int>(t)) % 4 + 1;
   }
 
-  void train() {
-    Model model = any_model();
+  /// How one optimizer is used; drawn alike by all ranks.
+  struct Use {
+    GradientMeaning meaning = GradientMeaning::mean;
     OptimizerOptions options;
-    options.name = "train";
-    const auto meaning = common_.chance(50) ? GradientMeaning::mean : GradientMeaning::sum;
+    bool announces = false;
+    bool holds_back = false;
+    bool abandons_some = false;
+
+    int workers() const { return options.virtual_workers > 0 ? 2 : 1; }
+    int passes() const { return (holds_back ? 1 : 0) + options.passes_per_step; }
+  };
+
+  Use any_use() {
+    Use use;
+    use.options.name = "train";
+    if (common_.chance(50)) use.meaning = GradientMeaning::sum;
     const bool sharded = common_.chance(25);
     const bool power = (size() & (size() - 1)) == 0;
     const bool virtual_workers = !sharded && power && common_.chance(20);
-    if (sharded) options.sharding = Sharding::optimizer_state;
-    if (virtual_workers) options.virtual_workers = size() * 2;
-    if (!sharded && !virtual_workers) {
-      options.compression = static_cast<Compression>(common_.between(0, 2));
-      options.passes_per_step = common_.between(1, 2);
+    if (sharded) use.options.sharding = Sharding::optimizer_state;
+    if (virtual_workers) use.options.virtual_workers = size() * 2;
+    use.announces = common_.chance(60);
+    if (sharded || virtual_workers) return use;
+    use.options.compression = static_cast<Compression>(common_.between(0, 2));
+    use.options.passes_per_step = common_.between(1, 2);
+    use.holds_back = common_.chance(30);
+    use.abandons_some = common_.chance(30);
+    return use;
+  }
+
+  template <typename Optimizer>
+  void compute_pass(Optimizer& optimizer, const Use& use, Model& model, int step, int worker) {
+    for (std::size_t t = 0; t < model.gradients.size(); ++t) {
+      for (float& g : model.gradients[t]) {
+        g += static_cast<float>(gradient_of(rank(), step, t) + worker);
+      }
     }
-    const bool announces = common_.chance(60);
-    const bool holds_back = !sharded && !virtual_workers && common_.chance(30);
+    if (!use.announces) return;
+    std::vector<std::size_t> order(model.gradients.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    own_.shuffle(order);
+    for (const std::size_t t : order) optimizer.ready(t);
+  }
+
+  template <typename Optimizer>
+  void compute_gradients(Optimizer& optimizer, const Use& use, Model& model, int step) {
+    for (auto& gradient : model.gradients) std::fill(gradient.begin(), gradient.end(), 0.F);
+    if (use.options.virtual_workers > 0) {
+      int worker = 0;
+      for ([[maybe_unused]] const int number : optimizer.virtual_workers()) {
+        compute_pass(optimizer, use, model, step, worker++);
+      }
+      return;
+    }
+    if (use.holds_back) {
+      const NoSyncGuard guard = optimizer.no_sync();
+      compute_pass(optimizer, use, model, step, 0);
+    }
+    for (int pass = 0; pass < use.options.passes_per_step; ++pass) {
+      compute_pass(optimizer, use, model, step, 0);
+    }
+  }
+
+  /// What a step takes from the weights of tensor t.
+  double step_of(const Use& use, int step, std::size_t t) const {
+    double total = 0;
+    for (int r = 0; r < size(); ++r) {
+      // The second virtual worker of a rank has 1 more than the first.
+      total += use.workers() == 2 ? 2 * gradient_of(r, step, t) + 1
+                                  : use.passes() * gradient_of(r, step, t);
+    }
+    if (use.meaning == GradientMeaning::sum) return total;
+    return total / (size() * use.options.passes_per_step * use.workers());
+  }
+
+  void train() {
+    Model model = any_model();
+    const Use use = any_use();
     DistributedOptimizer optimizer(
-        slots_of(model),
-        [](const std::vector<Slot>& slots) {
-          for (const Slot& slot : slots) {
-            auto* const weights = static_cast<float*>(slot.parameter.data());
-            for (std::int64_t i = 0; i < slot.parameter.count(); ++i) {
-              weights[i] -= static_cast<const float*>(slot.gradient.data())[i];
-            }
-          }
-        },
-        meaning, options);
+        slots_of(model), [](const std::vector<Slot>& slots) { descend(slots); }, use.meaning,
+        use.options);
     std::vector<double> wanted(model.weights.size(), 0.0);
     for (int step = common_.between(1, 6); step > 0; --step) {
-      const bool abandons = !sharded && !virtual_workers && common_.chance(15);
-      const int passes = options.passes_per_step;
-      const int workers = virtual_workers ? 2 : 1;
-      const auto add = [&](int worker) {
-        for (std::size_t t = 0; t < model.gradients.size(); ++t) {
-          for (float& g : model.gradients[t]) {
-            g += static_cast<float>(gradient_of(rank(), step, t) + worker);
-          }
-        }
-      };
-      const auto announce = [&] {
-        std::vector<std::size_t> order(model.gradients.size());
-        std::iota(order.begin(), order.end(), std::size_t{0});
-        own_.shuffle(order);
-        for (const std::size_t t : order) optimizer.ready(t);
-      };
-      for (auto& gradient : model.gradients) std::fill(gradient.begin(), gradient.end(), 0.F);
-      int added = 0;
-      if (virtual_workers) {
-        for ([[maybe_unused]] const int worker : optimizer.virtual_workers()) {
-          add(added++);
-          if (announces) announce();
-        }
-      } else {
-        if (holds_back) {
-          const NoSyncGuard guard = optimizer.no_sync();
-          add(0);
-          ++added;
-          if (announces) announce();
-        }
-        for (int pass = 0; pass < passes; ++pass) {
-          add(0);
-          ++added;
-          if (announces) announce();
-        }
-      }
-      if (abandons) {
+      compute_gradients(optimizer, use, model, step);
+      if (use.abandons_some && common_.chance(40)) {
         optimizer.abandon_step();
         continue;
       }
       if (common_.chance(20)) optimizer.synchronize();
       optimizer.step();
-      const double ranks = meaning == GradientMeaning::mean
-                               ? static_cast<double>(size() * passes * (virtual_workers ? 2 : 1))
-                               : 1.0;
-      for (std::size_t t = 0; t < wanted.size(); ++t) {
-        double total = 0;
-        for (int r = 0; r < size(); ++r) {
-          total += added * gradient_of(r, step, t) + (virtual_workers ? workers - 1 : 0);
-        }
-        wanted[t] -= total / ranks;
-      }
+      for (std::size_t t = 0; t < wanted.size(); ++t) wanted[t] -= step_of(use, step, t);
     }
     for (std::size_t t = 0; t < wanted.size(); ++t) {
       for (const float weight : model.weights[t]) {
@@ -455,6 +250,15 @@ class Program {
       }
     }
     check(optimizer.parameters_identical(), "the ranks' parameters differ");
+  }
+
+  static void descend(const std::vector<Slot>& slots) {
+    for (const Slot& slot : slots) {
+      auto* const weights = static_cast<float*>(slot.parameter.data());
+      for (std::int64_t i = 0; i < slot.parameter.count(); ++i) {
+        weights[i] -= static_cast<const float*>(slot.gradient.data())[i];
+      }
+    }
   }
 
   /// Ranks have different numbers of steps, and go on together.

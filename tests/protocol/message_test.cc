@@ -4,7 +4,10 @@
 #include "sealed.h"
 
 #include <ringleader/core/protocol/message.h>
+#include <ringleader/core/protocol/message_fields.h>
 #include <ringleader/core/protocol/node.h>
+
+#include <typeinfo>
 
 using namespace ringleader;
 using namespace ringleader::protocol;
@@ -71,7 +74,96 @@ LogAppend sample_log() {
   return append;
 }
 
+/// Converts to a member of any type.
+struct Anything {
+  template <typename T>
+  operator T() const;
+};
+
+/// How many members a structure has: as many as it can be made of.
+template <typename T, typename... Members>
+constexpr std::size_t member_count() {
+  if constexpr (requires { T{Members{}..., Anything{}}; }) {
+    return member_count<T, Members..., Anything>();
+  } else {
+    return sizeof...(Members);
+  }
+}
+
+/// In the place of an encoder.
+struct MemberCounter {
+  std::size_t count = 0;
+  void operator()(const auto& /*member*/) { ++count; }
+  void choice(const auto& /*member*/, int /*choices*/) { ++count; }
+  void part(const auto& /*member*/) { ++count; }
+};
+
+template <typename T>
+std::size_t members_sent() {
+  MemberCounter counter;
+  const T value{};
+  visit(counter, value, static_cast<const T*>(nullptr));
+  return counter.count;
+}
+
 }  // namespace
+
+TEST_CASE("every member of a message's structures travels") {
+  const auto check = [](auto value, std::size_t within = 0) {
+    using T = decltype(value);
+    INFO(typeid(T).name());
+    CHECK(members_sent<T>() == member_count<T>() + within);
+  };
+  check(TensorSpec());
+  check(Key());
+  check(Conflict(), 2);  // one of its members is three values
+  check(Absence());
+  check(NamedAnnouncement());
+  check(IdAbsence());
+  check(JoinAnnouncement());
+  check(PositionAnnouncement());
+  check(Farewell());
+  check(RankRange());
+  check(Wait());
+  check(PlanStanding());
+  check(Standing());
+  check(Survey());
+  check(Announcement());
+  check(BatchItem());
+  check(DefineEntry());
+  check(LaunchEntry());
+  check(CompleteEntry());
+  check(SetEntry());
+  check(SetRemovedEntry());
+  check(PlanEntry());
+  check(PlanReleasedEntry());
+  check(JoinedEntry());
+  check(ArmEntry());
+  check(FreezeEntry());
+  check(CutEntry());
+  check(ShutdownEntry());
+  check(InquiryEntry());
+  check(ResetEntry());
+  check(LogAppend());
+  check(Abort());
+}
+
+TEST_CASE("a request travels with every member that the ranks compare") {
+  const Request sent = sample_request();
+  Announcement announcement;
+  announcement.named = {{std::make_shared<const Request>(sent), 4, "", {}, std::nullopt}};
+  const Result<Message> copy = decode(encode(Message(announcement)));
+  REQUIRE(copy.ok());
+  const Request& got = *std::get<Announcement>(*copy).named.at(0).request;
+  CHECK(got.op == sent.op);
+  CHECK(got.process_set == sent.process_set);
+  CHECK(got.name == sent.name);
+  CHECK(got.prescale == sent.prescale);
+  CHECK(got.root == sent.root);
+  CHECK(got.tensors == sent.tensors);
+  CHECK(got.ranks == sent.ranks);
+  CHECK_FALSE(first_disagreement(got, sent));
+}
 
 TEST_CASE("a message survives encoding and decoding") {
   for (const Message& message : {Message(sample_announcement()), Message(sample_log()),

@@ -31,6 +31,8 @@ enum class Mutation : std::uint8_t {
   accept_damage,     ///< the seal of a message is not looked at
   rash_proof,        ///< a deadlock is believed in as soon as all ranks wait
   trust_old_waits,   ///< a thread whose operation has completed counts as waiting
+  never_overdue,     ///< a rank waits for ever for one that does not run
+  trust_the_root,    ///< a rank that nobody answers waits on
   count,             ///< not a mutation: how many there are
 };
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/core/protocol/watch.h>
 
+#include <ringleader/core/protocol/mutated.h>
+
 #include <algorithm>
 
 namespace ringleader::protocol {
@@ -37,7 +39,8 @@ Alarm Watch::tick(Time now, bool blocked, Token oldest) {
     heard_ = false;
     return alarm;
   };
-  if (raised_ < Alarm::overdue && due(options_.stall_abort_us, waited())) {
+  if (raised_ < Alarm::overdue && !mutated(Mutation::never_overdue) &&
+      due(options_.stall_abort_us, waited())) {
     return raise(Alarm::overdue);
   }
   if (raised_ < Alarm::late && due(options_.stall_warning_us, waited())) return raise(Alarm::late);

@@ -7,6 +7,7 @@
 #include "random.h"
 #include "scenario.h"
 
+#include <algorithm>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -132,9 +133,15 @@ class ScenarioBuilder {
   void add_fault() {
     const std::int64_t time = random_.between(1, 60 * scenario_.think_max);
     scenario_.victim = random_.between(0, scenario_.ranks - 1);
-    const int kind = options_.only_damage ? 2 : random_.between(0, 2);
+    const int kind = options_.only_damage ? 2 : options_.only_stops ? 3 : random_.between(0, 3);
     if (kind == 0) scenario_.shutdown_at = time;
     if (kind == 1) scenario_.loss_at = time;
+    if (kind == 3) {
+      scenario_.stop_at = time;
+      scenario_.grace = std::max<std::int64_t>(scenario_.grace, 20);
+      scenario_.stall_warning = random_.between(50, 500);
+      scenario_.stall_abort = random_.between(500, 3000);
+    }
     if (kind == 2) {
       scenario_.damage.kind = static_cast<Damage::Kind>(random_.between(1, 4));
       scenario_.damage.message = random_.between(0, 20 * scenario_.ranks);

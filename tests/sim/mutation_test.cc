@@ -24,6 +24,8 @@ std::pair<std::uint64_t, std::string> first_seed_to_notice(Mutation mutation) {
   const bool damage = mutation == Mutation::accept_repeats || mutation == Mutation::accept_damage;
   options.fault_percent = damage ? 100 : 60;  // some mutations show only then
   options.only_damage = damage;
+  options.only_stops = mutation >= Mutation::never_overdue && mutation < Mutation::count;
+  if (options.only_stops) options.fault_percent = 100;
   protocol::active_mutation = mutation;
   std::pair<std::uint64_t, std::string> found{kSeeds, ""};
   for (std::uint64_t seed = 0; seed < kSeeds && found.second.empty(); ++seed) {

@@ -70,12 +70,15 @@ struct Scenario {
   std::vector<std::size_t> setup;  ///< per rank: blocks of the first thread before the others begin
   std::int64_t shutdown_at = -1;   ///< time at which `victim` shuts down, or -1
   std::int64_t loss_at = -1;       ///< time at which `victim` dies, or -1
+  std::int64_t stop_at = -1;       ///< time from which `victim` does not run, untold, or -1
+  std::int64_t stall_warning = 0;  ///< ticks until a rank that waits says so; 0: never
+  std::int64_t stall_abort = 0;    ///< ticks until it gives up; 0: never
   int victim = 0;
   Damage damage;
   int quiet_plan_steps = 0;  ///< how many of the last blocks must need no message (I8)
 
   bool has_faults() const {
-    return shutdown_at >= 0 || loss_at >= 0 || damage.kind != Damage::Kind::none;
+    return shutdown_at >= 0 || loss_at >= 0 || stop_at >= 0 || damage.kind != Damage::Kind::none;
   }
 };
 
@@ -84,9 +87,10 @@ struct ScenarioOptions {
   int ranks_max = 12;
   bool mismatches = true;
   bool joins = true;
-  bool faults = true;        ///< shutdowns, losses, damaged messages
+  bool faults = true;        ///< shutdowns, losses, stopped ranks, damaged messages
   bool deadlocks = true;     ///< programs in which no rank can go on
   bool only_damage = false;  ///< every fault is a damaged message
+  bool only_stops = false;   ///< every fault is a rank that does not run
   int fault_percent = 35;    ///< of the scenarios that have a fault
 };
 

@@ -19,6 +19,10 @@ namespace {
 /// More events than any generated scenario needs; a run that reaches it does not terminate.
 constexpr std::int64_t kEventsPerRankMax = 200'000;
 
+/// By then every rank that waits for one that is stopped has given up: abort limits are at most 3
+/// s.
+constexpr std::int64_t kTicksAfterStop = 120'000;
+
 /// One tick of virtual time is a millisecond to the nodes.
 constexpr protocol::Time kMicrosecondsPerTick = 1000;
 
@@ -40,6 +44,12 @@ class Simulation {
       });
     }
     if (scenario.loss_at >= 0) timeline_.after(scenario.loss_at, [this] { kill(); });
+    if (scenario.stop_at >= 0) {
+      timeline_.after(scenario.stop_at, [this] {
+        trace(scenario_.victim, "does not run any more");
+        at(scenario_.victim).dead = true;
+      });
+    }
   }
 
   Report run() {
@@ -156,7 +166,12 @@ class Simulation {
     for (protocol::OutgoingMessage& message : state.node->take_messages()) {
       send(rank, message.to, std::move(message.bytes));
     }
-    if (scenario_.grace > 0 && state.wants_ticks() && !std::exchange(state.ticking, true)) {
+    // Beside a rank that does not run, a join may wait for ever: time ends when all alarms are
+    // over.
+    const bool time_goes_on =
+        scenario_.stop_at < 0 || timeline_.now() < scenario_.stop_at + kTicksAfterStop;
+    if (scenario_.grace > 0 && time_goes_on && state.wants_ticks() &&
+        !std::exchange(state.ticking, true)) {
       timeline_.after(std::max<std::int64_t>(1, scenario_.grace / 4), [this, rank] { tick(rank); });
     }
   }

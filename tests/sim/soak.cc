@@ -28,10 +28,10 @@ int replay(std::uint64_t seed, const ScenarioOptions& options, bool always) {
   if (!always) (void)run(scenario, &std::cout);
   fmt::print(
       "seed {} with {} to {} ranks: {}\n{} ranks, radix {}, delay {}, skew {}, think {}, grace {}, "
-      "shutdown at {}, loss at {} (rank {}), damage {} of message {}\n",
+      "shutdown at {}, loss at {}, stop at {} (rank {}), damage {} of message {}\n",
       seed, options.ranks_min, options.ranks_max, report.failure, scenario.ranks, scenario.radix,
       scenario.delay_max, scenario.skew_max, scenario.think_max, scenario.grace,
-      scenario.shutdown_at, scenario.loss_at, scenario.victim,
+      scenario.shutdown_at, scenario.loss_at, scenario.stop_at, scenario.victim,
       static_cast<int>(scenario.damage.kind), scenario.damage.message);
   return 1;
 }

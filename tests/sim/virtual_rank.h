@@ -40,7 +40,7 @@ struct VirtualRank {
     options.radix = owner.radix;
     options.fusion_bytes_max = owner.fusion_bytes_max;
     options.names_max = owner.names_max;
-    options.watch = {owner.grace * 1000, 0, 0};
+    options.watch = {owner.grace * 1000, owner.stall_warning * 1000, owner.stall_abort * 1000};
     node = std::make_unique<protocol::Node>(options);
   }
 

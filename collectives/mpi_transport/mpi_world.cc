@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <map>
+#include <string>
 #include <utility>
 
 namespace ringleader::mpi_transport {
@@ -24,6 +25,58 @@ pid_t owner = 0;  ///< the process that initialized MPI: children made by fork()
 /// some time to say so, and to write what they have recorded.
 constexpr timespec kTimeToReport{0, 400'000'000};
 
+/// A communicator of all processes for as long as MPI runs. On it a process that ends says so, for
+/// those that begin another session and would wait for it.
+class Lifetime {
+ public:
+  /// Before the first session of the process makes it; before others waits until all processes are
+  /// there. Collective. Errors: rank_lost if one has ended.
+  Status meet() {
+    if (comm_ == MPI_COMM_NULL) {
+      RL_MPI_RETURN_IF_ERROR(MPI_Comm_dup(MPI_COMM_WORLD, &comm_));
+      RL_MPI_RETURN_IF_ERROR(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN));
+      return Status();
+    }
+    MPI_Request all_here = MPI_REQUEST_NULL;
+    RL_MPI_RETURN_IF_ERROR(MPI_Ibarrier(comm_, &all_here));
+    for (int done = 0;;) {
+      RL_MPI_RETURN_IF_ERROR(MPI_Test(&all_here, &done, MPI_STATUS_IGNORE));
+      if (done != 0) return Status();
+      int ended = 0;
+      MPI_Status who;
+      RL_MPI_RETURN_IF_ERROR(MPI_Iprobe(MPI_ANY_SOURCE, kEnds, comm_, &ended, &who));
+      if (ended != 0) {
+        return Status(Code::rank_lost, "init(): process " + std::to_string(who.MPI_SOURCE) +
+                                           " has ended, so that no session can begin");
+      }
+      ::nanosleep(&kLook, nullptr);
+    }
+  }
+
+  /// Nobody may receive it: that is no matter, as the messages are empty and the process ends.
+  void say_that_it_ends() {
+    int size = 0;
+    int rank = 0;
+    if (comm_ == MPI_COMM_NULL || MPI_Comm_size(comm_, &size) != MPI_SUCCESS ||
+        MPI_Comm_rank(comm_, &rank) != MPI_SUCCESS || size > kTellMax) {
+      return;
+    }
+    for (int other = 0; other < size; ++other) {
+      MPI_Request sending = MPI_REQUEST_NULL;
+      if (other == rank) continue;
+      if (MPI_Isend(nullptr, 0, MPI_BYTE, other, kEnds, comm_, &sending) != MPI_SUCCESS) return;
+      MPI_Request_free(&sending);
+    }
+  }
+
+ private:
+  static constexpr int kEnds = 0;       ///< the tag
+  static constexpr int kTellMax = 256;  ///< of more processes each would send too much
+  static constexpr timespec kLook{0, 1'000'000};
+  MPI_Comm comm_ = MPI_COMM_NULL;
+};
+Lifetime lifetime;
+
 void abort_if_broken() {
   if (!broken) return;
   ::nanosleep(&kTimeToReport, nullptr);
@@ -36,6 +89,7 @@ void finalize_at_exit() {
   MPI_Finalized(&finalized);
   if (finalized != 0) return;
   abort_if_broken();
+  lifetime.say_that_it_ends();
   MPI_Finalize();
 }
 
@@ -43,6 +97,7 @@ void finalize_at_exit() {
 int self_is_deleted(MPI_Comm /*comm*/, int /*key*/, void* /*value*/, void* /*state*/) {
   if (void (*const callback)() = finalize_callback) callback();
   abort_if_broken();
+  if (owner == 0) lifetime.say_that_it_ends();  // MPI is the program's
   return MPI_SUCCESS;
 }
 
@@ -110,6 +165,9 @@ Result<MpiWorld> MpiWorld::open(const void* communicator, const std::string& hos
       communicator == nullptr ? MPI_COMM_WORLD : *static_cast<const MPI_Comm*>(communicator);
   if (Status status = check_communicator(base); !status.ok()) return status;
   if (Status status = watch_finalize(); !status.ok()) return status;
+  if (communicator == nullptr) {
+    if (Status status = lifetime.meet(); !status.ok()) return status;
+  }
   Result<Communicator> comm = Communicator::duplicate(base);
   if (!comm.ok()) return comm.status();
   MpiWorld world(std::move(*comm));

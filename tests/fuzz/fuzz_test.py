@@ -20,7 +20,7 @@ FLAGS = ["-std=c++20", "-O1", "-g", "-w", "-fsanitize=fuzzer,address,undefined",
          "-fno-sanitize-recover=all"]
 PROTOCOL = sorted((harness.SOURCE / "core/protocol").glob("*.cc"))
 CORE = [harness.SOURCE / f"core/{name}.cc"
-        for name in ("check", "source_location", "status", "tensor", "types")]
+        for name in ("check", "edit_distance", "source_location", "status", "tensor", "types")]
 SIMULATOR = [harness.SOURCE / f"tests/sim/{name}.cc"
              for name in ("checker", "generator", "simulation")]
 TARGETS = {"decoder": [], "scenario": SIMULATOR}

@@ -346,6 +346,23 @@ int no_session() {
   return 1;
 }
 
+/// Rank 1 ends after the first session; the others begin another one.
+int one_has_ended() {
+  init();
+  const bool leaves = rank() == 1;
+  const int status = reduce();
+  shutdown();
+  if (leaves) return status;
+  nap(300'000);
+  try {
+    init();
+    return wrong("a session without rank 1");
+  } catch (const Error& error) {
+    const bool told = std::string(error.what()).find("process 1 has ended") != std::string::npos;
+    return error.code() == Code::rank_lost && told ? 0 : wrong(error.what());
+  }
+}
+
 /// Uses the library for one operation.
 int one_operation() {
   const Session session;
@@ -476,6 +493,7 @@ const std::map<std::string, std::function<int()>> programs = {
     {"sink", sink},
     {"many_sessions", many_sessions},
     {"no_session", no_session},
+    {"one_has_ended", one_has_ended},
     {"one_operation", one_operation},
     {"no_memory", no_memory},
     {"pool_thread", pool_thread},

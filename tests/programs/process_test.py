@@ -36,6 +36,7 @@ class Process(unittest.TestCase):
             with self.subTest(word):
                 self.ends_well(word)
         self.ends_well("communicators", ranks=4)
+        self.ends_well("one_has_ended", ranks=3)
 
     def test_children_made_by_fork_are_no_ranks(self):
         self.ends_well("fork_children")

@@ -7,6 +7,8 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <initializer_list>
+
 namespace ringleader::runtime {
 
 class BlockedSignals {

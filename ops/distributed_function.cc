@@ -14,7 +14,7 @@ std::uint32_t hash_of_point(const void* data, std::size_t bytes) {
 
 double reduce_objective(const std::string& name, double objective, std::uint32_t point,
                         ProcessSet process_set, SourceLocation where) {
-  StepAgreement agreement(0, DType::f64);
+  StepAgreement agreement({false, true}, 0, DType::f64);
   StepSaid said;
   said.contents = point;
   agreement.say(said, {});

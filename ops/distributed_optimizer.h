@@ -242,7 +242,8 @@ class DistributedOptimizer {
     reducer_ = std::make_shared<GradientReducer>(adapter_->slots(*optimizer_), meaning, options,
                                                  where, hooks());
     if constexpr (detail::Has<detail::ScalarsOf, Optimizer>::value) {
-      compare_scalars(adapter_->scalars(*optimizer_), options, where);
+      const auto scalars = adapter_->scalars(*optimizer_);
+      if (!scalars.empty()) compare_scalars(scalars, options, where);
     }
     if constexpr (detail::can_be_sharded<Optimizer>()) {
       if (sharded_) adapter_->shard(*optimizer_, reducer_->shards());
@@ -279,7 +280,9 @@ class DistributedOptimizer {
       hooks.missing = [=](std::size_t index) { return adapter->missing(index); };
     }
     if constexpr (detail::Has<detail::ScalarsOf, Optimizer>::value) {
-      hooks.scalars = [=] { return adapter->scalars(*optimizer); };
+      if (!adapter->scalars(*optimizer).empty()) {
+        hooks.scalars = [=] { return adapter->scalars(*optimizer); };
+      }
     }
     hooks.hand_over = [=, options = options_](int root) {
       return hand_over(*adapter, *optimizer, options, root, {});

@@ -83,7 +83,10 @@ GradientReducer::Impl::Impl(std::vector<Slot> slots, GradientMeaning meaning,
       return slot.gradient.dtype() == DType::f32;
     });
     const bool narrow = !has_f32 || options_.compression != Compression::none;
-    agreement_.emplace(exchanges_use() ? parameters_ : 0, narrow ? DType::f64 : DType::f32);
+    const StepAgreement::Compared compared{
+        hooks_.scalars != nullptr, hooks_.point != nullptr || meaning_ == GradientMeaning::sum};
+    agreement_.emplace(compared, exchanges_use() ? parameters_ : 0,
+                       narrow ? DType::f64 : DType::f32);
     slots_.push_back({"ringleader/step", agreement_->view(), agreement_->view(), {}});
   }
   announcements_.assign(parameters_, 0);

@@ -12,20 +12,21 @@ constexpr std::size_t kAbandoning = 1;
 constexpr std::size_t kWhichLow = 2;
 constexpr std::size_t kWhichHigh = 3;
 constexpr std::size_t kSteps = 4;
-constexpr std::size_t kScalars = 6;
+constexpr std::size_t kHashes = 6;  // those that are compared, then the use of parameters
 constexpr std::size_t kHashDigits = 5;
-constexpr std::size_t kContents = kScalars + 2 * kHashDigits;
-constexpr std::size_t kUse = kContents + 2 * kHashDigits;
 
 constexpr int kLowBits = 12;
 
 }  // namespace
 
-StepAgreement::StepAgreement(std::size_t parameters, DType dtype)
+StepAgreement::StepAgreement(const Compared& compared, std::size_t parameters, DType dtype)
     : dtype_(dtype),
+      compared_(compared),
+      contents_(kHashes + (compared.scalars ? 2 * kHashDigits : 0)),
+      use_(contents_ + (compared.contents ? 2 * kHashDigits : 0)),
       parameters_(parameters),
-      f64_(dtype == DType::f64 ? kUse + parameters : 0),
-      f32_(dtype == DType::f64 ? 0 : kUse + parameters) {}
+      f64_(dtype == DType::f64 ? use_ + parameters : 0),
+      f32_(dtype == DType::f64 ? 0 : use_ + parameters) {}
 
 TensorView StepAgreement::view() {
   return dtype_ == DType::f64 ? TensorView(f64_) : TensorView(f32_);
@@ -57,9 +58,9 @@ void StepAgreement::say(const StepSaid& said, const std::vector<bool>& used_here
   put(kWhichLow, said.abandons ? said.rank & ((1 << kLowBits) - 1) : 0);
   put(kWhichHigh, said.abandons ? said.rank >> kLowBits : 0);
   put_number(kSteps, said.steps, 1);
-  put_number(kScalars, said.scalars.value_or(0), kHashDigits);
-  put_number(kContents, said.contents.value_or(0), kHashDigits);
-  for (std::size_t i = 0; i < parameters_; ++i) put(kUse + i, used_here[i] ? 1 : 0);
+  if (compared_.scalars) put_number(kHashes, said.scalars.value_or(0), kHashDigits);
+  if (compared_.contents) put_number(contents_, said.contents.value_or(0), kHashDigits);
+  for (std::size_t i = 0; i < parameters_; ++i) put(use_ + i, used_here[i] ? 1 : 0);
 }
 
 bool StepAgreement::equal(std::size_t word, std::size_t digits, double ranks, double factor) const {
@@ -77,11 +78,11 @@ StepHeard StepAgreement::hear(double factor) const {
   heard.abandoning = static_cast<int>(sum(kAbandoning));
   heard.abandoning_rank = static_cast<int>(sum(kWhichLow) + (sum(kWhichHigh) << kLowBits));
   heard.steps_equal = equal(kSteps, 1, heard.ranks, factor);
-  heard.scalars_equal = equal(kScalars, kHashDigits, heard.ranks, factor);
-  heard.contents_equal = equal(kContents, kHashDigits, heard.ranks, factor);
+  if (compared_.scalars) heard.scalars_equal = equal(kHashes, kHashDigits, heard.ranks, factor);
+  if (compared_.contents) heard.contents_equal = equal(contents_, kHashDigits, heard.ranks, factor);
   return heard;
 }
 
-bool StepAgreement::used(std::size_t parameter) const { return get(kUse + parameter) > 0; }
+bool StepAgreement::used(std::size_t parameter) const { return get(use_ + parameter) > 0; }
 
 }  // namespace ringleader

@@ -6,7 +6,8 @@
 //   agreement.say({.abandons = false, .steps = steps});       // then its tensor travels
 //   const StepHeard heard = agreement.hear(factor);           // the same on all ranks
 //
-//   | ranks | give up | which: 2 words | steps | scalars: 5 digits | contents: 5 digits | use ... |
+//   | ranks | give up | which: 2 | steps: 2 | scalars: 0 or 10 | contents: 0 or 10 | use ... |
+//   words
 //
 // "Are these numbers equal on n ranks?" is asked in digits of 4 bits: they are if n times the sum
 // of their squares is the square of their sum. Such sums are exact in f32 for 18,000 ranks.
@@ -41,9 +42,15 @@ struct StepHeard {
 /// Threading: one thread at a time.
 class StepAgreement {
  public:
+  /// What is compared besides the steps; with neither, small gradients share a cache line with it.
+  struct Compared {
+    bool scalars = false;
+    bool contents = false;
+  };
+
   /// parameters  whose use is exchanged; 0: it is not
   /// dtype       f32 or f64
-  StepAgreement(std::size_t parameters, DType dtype);
+  StepAgreement(const Compared& compared, std::size_t parameters, DType dtype);
 
   TensorView view();
 
@@ -63,6 +70,9 @@ class StepAgreement {
   bool equal(std::size_t word, std::size_t digits, double ranks, double factor) const;
 
   DType dtype_;
+  Compared compared_;
+  std::size_t contents_;  ///< words, where they begin
+  std::size_t use_;
   std::size_t parameters_;
   std::vector<double> f64_;
   std::vector<float> f32_;

@@ -3,9 +3,9 @@
 // The dumb reference with which backends are compared: element by element, in f64, rank after rank.
 #pragma once
 
+#include "../support/reduce_one.h"
 #include "elements.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <map>
@@ -22,32 +22,12 @@ constexpr std::int64_t kLargestCount = 1 << 16;
 constexpr std::int64_t kLargestCount = 1 << 20;
 #endif
 
-/// The reference: element by element, in f64, rank after rank.
+/// One element of a reduction of what element() gives.
 inline double reduce(int size, std::int64_t index, ReduceOp op, double prescale, bool integer) {
-  const auto value = [&](int rank) {
+  return reduce_one(size, op, integer, [&](int rank) {
     const double scaled = element(rank, index, op) * prescale;
     return integer ? std::trunc(scaled) : scaled;
-  };
-  double total = value(0);
-  for (int rank = 1; rank < size; ++rank) {
-    const double next = value(rank);
-    switch (op) {
-      case ReduceOp::sum:
-      case ReduceOp::average:
-        total += next;
-        break;
-      case ReduceOp::min:
-        total = std::min(total, next);
-        break;
-      case ReduceOp::max:
-        total = std::max(total, next);
-        break;
-      case ReduceOp::product:
-        total *= next;
-    }
-  }
-  if (op != ReduceOp::average) return total;
-  return integer ? std::trunc(total / size) : total / size;
+  });
 }
 
 /// The whole result of a reduction. Unscaled ones are kept, as the same are asked for again and

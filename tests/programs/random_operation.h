@@ -10,6 +10,7 @@
 #pragma once
 
 #include "../sim/random.h"
+#include "../support/reduce_one.h"
 
 #include <ringleader/ringleader.h>
 
@@ -130,27 +131,11 @@ class RandomOperation {
   }
 
   double reduced(std::size_t i) const {
-    double total = value_of(members_[0], number_, i, product());
-    for (std::size_t m = 1; m < members_.size(); ++m) {
-      const double next = value_of(members_[m], number_, i, product());
-      switch (op_) {
-        case ReduceOp::sum:
-        case ReduceOp::average:
-          total += next;
-          break;
-        case ReduceOp::min:
-          total = std::min(total, next);
-          break;
-        case ReduceOp::max:
-          total = std::max(total, next);
-          break;
-        case ReduceOp::product:
-          total *= next;
-      }
-    }
-    if (op_ == ReduceOp::average) total /= static_cast<double>(members_.size());
-    if (op_ == ReduceOp::average && !is_floating_point(dtype_)) total = std::trunc(total);
-    return total;
+    return reduce_one(static_cast<int>(members_.size()), op_, !is_floating_point(dtype_),
+                      [&](int m) {
+                        const int member = members_[static_cast<std::size_t>(m)];
+                        return value_of(member, number_, i, product());
+                      });
   }
 
   void expect(const void* data, std::size_t i, double wanted) const {

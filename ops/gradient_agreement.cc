@@ -40,8 +40,7 @@ void GradientReducer::Impl::judge(const StepHeard& heard, bool abandons, SourceL
   if (!heard.steps_equal) {
     fail(
         "some ranks have made a step that others have left out (a loss that is not finite there, "
-        "or "
-        "an exception), so their parameters differ; do the same on all ranks");
+        "or an exception), so their parameters differ; do the same on all ranks");
   }
   if (hooks_.point != nullptr && !heard.contents_equal) {
     forget_passes();

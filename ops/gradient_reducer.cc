@@ -112,7 +112,7 @@ GradientReducer::Impl::Impl(std::vector<Slot> slots, GradientMeaning meaning,
 /// stay until those have arrived, and so must ours: the step ends with what there is.
 GradientReducer::Impl::~Impl() {
   const std::lock_guard lock(mutex_);
-  if (std::find(submitted_.begin(), submitted_.end(), true) == submitted_.end()) return;
+  if (!in_flight()) return;
   try {
     submit_rest(false, {});
     static_cast<void>(transport_->wait_for_all());
@@ -209,7 +209,7 @@ void GradientReducer::Impl::prepare_missing(std::size_t index) {
 
 void GradientReducer::Impl::begin_workers() {
   const std::lock_guard lock(mutex_);
-  if (std::find(submitted_.begin(), submitted_.end(), true) != submitted_.end()) {
+  if (in_flight()) {
     refuse(options_, "virtual_workers() again before step(), while gradients are on their way");
   }
   forget_passes();
@@ -324,10 +324,16 @@ bool GradientReducer::Impl::begun() const {
   return std::any_of(announcements_.begin(), announcements_.end(), [](int n) { return n > 0; });
 }
 
+bool GradientReducer::Impl::in_flight() const {
+  return std::find(submitted_.begin(), submitted_.end(), true) != submitted_.end();
+}
+
 void GradientReducer::Impl::pass_failed() {
   const std::lock_guard lock(mutex_);
-  failed_pass_ = !synchronized_ && begun();
+  note_failed_pass();
 }
+
+void GradientReducer::Impl::note_failed_pass() { failed_pass_ = !synchronized_ && begun(); }
 
 /// Completes a step that nobody wants. What the program has put into its gradients since stays.
 void GradientReducer::Impl::give_up(SourceLocation where) {
@@ -417,7 +423,7 @@ void GradientReducer::Impl::begin_step(SourceLocation where) {
 
 void GradientReducer::Impl::drop_step() {
   const std::lock_guard lock(mutex_);
-  failed_pass_ = !synchronized_ && begun();
+  note_failed_pass();
   if (!failed_pass_) forget_passes();
 }
 

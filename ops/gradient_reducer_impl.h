@@ -82,6 +82,8 @@ class GradientReducer::Impl {
   void forget_passes();
   void count_unannounced();
   bool begun() const;
+  bool in_flight() const;
+  void note_failed_pass();
   std::string title() const;
 
   std::vector<Slot> slots_;  ///< the parameters, then the agreement about the step

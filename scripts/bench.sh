@@ -24,6 +24,8 @@ fi
 # More ranks than cores must give them up while they wait, MPI's own too.
 export OMPI_MCA_rmaps_base_oversubscribe=1
 cores=$(nproc)
+printf '%s, %s cores, %s\n' "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" \
+  "$cores" "$(mpirun --version | head -1)" >"$out/machine.txt"
 
 on() { # RANKS PROGRAM...
   ranks=$1

@@ -25,6 +25,10 @@ FLAT = ["everybody", "exchange", "halving_doubling", "ring"]
 NOISE = 1.03  # a change of algorithm has to gain more than this
 
 
+def fail(what):
+    sys.exit(f"tune.py: {what}")
+
+
 def measure(launcher, bench, algorithm, options):
     """Microseconds by size, and the number of ranks."""
     with tempfile.TemporaryDirectory() as folder:
@@ -33,10 +37,14 @@ def measure(launcher, bench, algorithm, options):
                 "RINGLEADER_DETERMINISTIC=0", str(bench), "-b", options.min_bytes,
                 "-e", options.max_bytes, "-f", "4", "-n", str(options.iterations), "-c", "0",
                 "--placement", "inplace", "--json", str(rows)]
-        result = subprocess.run(line, capture_output=True, text=True, check=False)
-        if result.returncode != 0:
-            sys.exit(f"tune.py: {' '.join(line)}\n{result.stdout}{result.stderr}")
-        report = json.loads(rows.read_text(encoding="utf-8"))
+        try:
+            result = subprocess.run(line, capture_output=True, text=True, check=False)
+            if result.returncode != 0:
+                said = (result.stderr + result.stdout).strip().splitlines()
+                fail(f"'{' '.join(line)}' ended with {result.returncode}: {said[-1] if said else ''}")
+            report = json.loads(rows.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            fail(f"'{' '.join(line)}': {error}")
     return {row["bytes"]: row["time_us_p50"] for row in report}, report[0]["ranks"]
 
 
@@ -76,6 +84,12 @@ def main():
     options = parser.parse_args()
     if not re.fullmatch(r"\*|\d+(-(\d+|\*))?", options.hosts):
         parser.error("--hosts: a number, a range as 2-8, or *")
+    if not options.bench.exists():
+        fail(f"{options.bench} was not built: cmake --preset release && cmake --build --preset release")
+    try:
+        options.output.touch()  # before minutes of measuring
+    except OSError as error:
+        fail(f"{options.output}: {error.strerror}")
     times, ranks = {}, 0
     for algorithm in [*FLAT, "hierarchical"]:
         times[algorithm], ranks = measure(options.launcher, options.bench, algorithm, options)

@@ -10,6 +10,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace ringleader {
@@ -57,6 +58,7 @@ void GradientReducer::Impl::count_unannounced() {
   std::string names;
   for (std::size_t i = 0; i < parameters_; ++i) {
     const bool used = exchanges_use() && has_agreement() ? agreement_->used(i) : used_here_[i];
+    if (used) ever_used_[i] = true;
     unannounced_[i] = used ? 0 : unannounced_[i] + 1;
     if (unannounced_[i] == kUnannouncedSteps) names += fmt::format(" '{}'", slots_[i].name);
   }
@@ -64,6 +66,15 @@ void GradientReducer::Impl::count_unannounced() {
   log(LogLevel::warning,
       fmt::format("{}: no gradient has come for {} steps of{}; is a layer not used, or frozen?",
                   title(), kUnannouncedSteps, names));
+}
+
+void GradientReducer::Impl::report_unused() const {
+  if (options_.unused_parameters == nullptr) return;
+  options_.unused_parameters->clear();
+  const bool any = std::find(ever_used_.begin(), ever_used_.end(), true) != ever_used_.end();
+  for (std::size_t i = 0; any && i < parameters_; ++i) {
+    if (!ever_used_[i]) options_.unused_parameters->push_back(slots_[i].name);
+  }
 }
 
 /// Before a step: what the program has changed since the optimizer was wrapped.

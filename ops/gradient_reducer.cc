@@ -67,6 +67,7 @@ GradientReducer::Impl::Impl(std::vector<Slot> slots, GradientMeaning meaning,
       hooks_(std::move(hooks)),
       used_here_(slots_.size(), false),
       unannounced_(slots_.size(), 0),
+      ever_used_(slots_.size(), false),
       announced_(exchanges_use()) {
   joins_ = current_runtime("DistributedOptimizer")->joins_done(options_.process_set.id);
   device_ = current_device();
@@ -112,6 +113,7 @@ GradientReducer::Impl::Impl(std::vector<Slot> slots, GradientMeaning meaning,
 /// stay until those have arrived, and so must ours: the step ends with what there is.
 GradientReducer::Impl::~Impl() {
   const std::lock_guard lock(mutex_);
+  report_unused();
   if (!in_flight()) return;
   try {
     submit_rest(false, {});

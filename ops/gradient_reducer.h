@@ -73,6 +73,10 @@ struct OptimizerOptions {
   /// The optimizer keeps nothing from step to step but the parameters, so that join() has nothing
   /// else to hand over. For optimizers whose state is not described.
   bool stateless = false;
+
+  /// If set: gets the names of the parameters of which no rank has had a gradient in any step, when
+  /// the wrapper is destroyed.
+  std::shared_ptr<std::vector<std::string>> unused_parameters = {};
 };
 
 /// What GradientReducer asks of the optimizer; each may be null.

@@ -81,6 +81,7 @@ class GradientReducer::Impl {
   void notice_joins();
   void forget_passes();
   void count_unannounced();
+  void report_unused() const;
   bool begun() const;
   bool in_flight() const;
   void note_failed_pass();
@@ -105,6 +106,7 @@ class GradientReducer::Impl {
   std::vector<bool> used_here_;     ///< per parameter: announced in this step, or there
   std::vector<bool> submitted_;     ///< per slot: in flight
   std::vector<int> unannounced_;    ///< per parameter: steps in a row that announced others
+  std::vector<bool> ever_used_;     ///< per parameter: in some step
   std::vector<SlotNow> now_;        ///< where the program's tensors are
   int passes_done_ = 0;             ///< with virtual workers
   bool holding_back_ = false;

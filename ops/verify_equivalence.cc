@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -172,9 +173,12 @@ EquivalenceReport verify_equivalence(const Train& train, const EquivalenceOption
   const Values alone_all = train(alone.run(options.steps));
   const Values start_together = train(together(0));
   const Values together_one = train(together(1));
-  const Values together_all = train(together(options.steps));
+  EquivalenceRun whole = together(options.steps);
+  whole.options.unused_parameters = std::make_shared<std::vector<std::string>>();
+  const Values together_all = train(whole);
 
   EquivalenceReport report;
+  report.unused_parameters = *whole.options.unused_parameters;
   double at_start = 0;
   const auto begins = first_difference(start_together, start, 0, &at_start);
   const auto ends =

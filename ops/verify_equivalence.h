@@ -48,6 +48,9 @@ struct EquivalenceReport {
   bool equal = false;
   double difference = 0;  ///< largest |a - b| over the largest |b| of the tensor, of all tensors
   std::string text;       ///< the first tensor that differs, and the usual reason
+  /// Parameters of which no rank has had a gradient in any step: layers that are not used, or that
+  /// were forgotten. They are equal, so `equal` does not see them.
+  std::vector<std::string> unused_parameters;
 };
 
 struct EquivalenceOptions {

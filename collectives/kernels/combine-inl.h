@@ -68,7 +68,7 @@ struct Work {
   typename Memory<T>::Lane after;   ///< factor of every result
   bool scales_before;
   bool scales_after;
-  bool streams;
+  std::size_t streams_from;  ///< the outs from here on go past the caches
 };
 
 /// One vector of the kCount sources from `first` on, combined by the tree of reduce.h.

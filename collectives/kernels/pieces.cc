@@ -14,11 +14,14 @@ void copy_elements(const void* source, void* out, std::int64_t count, DType dtyp
   std::memcpy(out, source, bytes);
 }
 
-void pack(const Batch& batch, std::int64_t begin, std::int64_t end, void* out) {
+void pack(const Batch& batch, std::int64_t begin, std::int64_t end, void* out, Stores stores) {
   std::int64_t filled = 0;
   for_each_piece(batch, begin, end, [&](std::size_t t, std::int64_t offset, std::int64_t count) {
-    copy_elements(at(batch.tensors[t].input, offset, batch.dtype), at(out, filled, batch.dtype),
-                  count, batch.dtype);
+    const std::byte* const from = at(batch.tensors[t].input, offset, batch.dtype);
+    std::byte* const to = at(out, filled, batch.dtype);
+    if (from != to) {
+      copy_bytes(from, to, static_cast<std::size_t>(count) * size_of(batch.dtype), stores);
+    }
     filled += count;
   });
 }

@@ -3,6 +3,7 @@
 // A batch of several tensors seen as one sequence of elements, without copying it.
 #pragma once
 
+#include <ringleader/collectives/kernels/reduce.h>
 #include <ringleader/core/batch.h>
 
 #include <algorithm>
@@ -37,7 +38,8 @@ inline std::byte* at(void* data, std::int64_t index, DType dtype) {
 void copy_elements(const void* source, void* out, std::int64_t count, DType dtype);
 
 /// Copies elements [begin, end) of the sequence of inputs to `out`, or from `in` to the outputs.
-void pack(const Batch& batch, std::int64_t begin, std::int64_t end, void* out);
+void pack(const Batch& batch, std::int64_t begin, std::int64_t end, void* out,
+          Stores stores = Stores::cached);
 void unpack(const Batch& batch, std::int64_t begin, std::int64_t end, const void* in);
 
 }  // namespace ringleader::kernels

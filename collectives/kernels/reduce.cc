@@ -290,7 +290,7 @@ void convert(DType from, const void* source, DType to, void* out, std::int64_t c
 void copy_bytes(const void* source, void* out, std::size_t bytes, Stores stores) {
   if (bytes == 0) return;  // then there may be no memory at all
   traffic_meter.copied(static_cast<std::int64_t>(bytes));
-  if (stores == Stores::streaming) return vectorized::stream_copy(source, out, bytes);
+  if (stores != Stores::cached) return vectorized::stream_copy(source, out, bytes);
   std::memcpy(out, source, bytes);
 }
 

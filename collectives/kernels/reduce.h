@@ -32,8 +32,9 @@ struct ReduceSpec {
 ReduceSpec spec_of(const Batch& batch);
 
 /// Whether results go through the caches, or past them to memory that is not read again soon.
-/// Streaming into memory that was just read costs more than it saves.
-enum class Stores : std::uint8_t { cached, streaming };
+/// Streaming into memory that was just read costs more than it saves; `stream_copies` therefore
+/// streams all outs but the first.
+enum class Stores : std::uint8_t { cached, streaming, stream_copies };
 
 /// Combines whole rows by that tree, then divides and postscales:
 /// outs[.][i] = (prescale * sources[0][i] op prescale * sources[1][i] op ...). Each holds `count`

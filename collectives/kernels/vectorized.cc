@@ -7,6 +7,7 @@
 // loaded once, and every element of every output stored once. More go block by block.
 #include <ringleader/collectives/kernels/vectorized.h>
 
+#include <algorithm>
 #include <bit>
 #include <new>
 #include <type_traits>
@@ -49,11 +50,11 @@ std::int64_t reduce_rows(D d, const Work<T>& work, std::int64_t at, std::int64_t
         v3 = hn::Mul(v3, factor);
       }
     }
-    for (void* const out : work.outs) {
-      T* to = static_cast<T*>(out) + at;
+    for (std::size_t o = 0; o < work.outs.size(); ++o) {
+      T* to = static_cast<T*>(work.outs[o]) + at;
       if constexpr (kVectors == 1) {
         Memory<T>::store(d, v0, to);
-      } else if (work.streams) {
+      } else if (o >= work.streams_from) {
         Memory<T>::stream(d, v0, to);
         Memory<T>::stream(d, v1, to + lanes);
         Memory<T>::stream(d, v2, to + 2 * lanes);
@@ -103,9 +104,9 @@ std::int64_t reduce_blocks(D d, const Work<T>& work, std::int64_t at, std::int64
     const auto size = std::min<std::int64_t>(std::size(levels[0]), (count - at) / lanes * lanes);
     combine_block<Op>(d, work, 0, work.sources.size(), at, size, levels);
     if (work.scales_after) scale<T>(d, levels[0], work.after, size);
-    const bool streams = work.streams && lanes > 1;
-    for (void* const out : work.outs) {
-      T* to = static_cast<T*>(out) + at;
+    for (std::size_t o = 0; o < work.outs.size(); ++o) {
+      T* to = static_cast<T*>(work.outs[o]) + at;
+      const bool streams = o >= work.streams_from && lanes > 1;
       for (std::int64_t i = 0; streams && i < size; i += lanes) {
         Memory<T>::stream(d, hn::Load(d, levels[0] + i), to + i);
       }
@@ -135,12 +136,16 @@ void reduce_all(Work<T> work, std::int64_t count) {
   const hn::ScalableTag<Lane> d;
   const hn::CappedTag<Lane, 1> one;
   std::int64_t at = 0;
-  if (work.streams) {
+  const auto streamed = work.outs.subspan(std::min(work.streams_from, work.outs.size()));
+  if (!streamed.empty()) {
     const std::int64_t head = sizeof(T) == sizeof(Lane)
-                                  ? elements_to_alignment<T>(work.outs, hn::Lanes(d) * sizeof(Lane))
+                                  ? elements_to_alignment<T>(streamed, hn::Lanes(d) * sizeof(Lane))
                                   : -1;
-    work.streams = head >= 0 && head < count;
-    if (work.streams) at = reduce_blocks<Op>(one, work, 0, head);
+    if (head >= 0 && head < count) {
+      at = reduce_blocks<Op>(one, work, 0, head);
+    } else {
+      work.streams_from = work.outs.size();
+    }
   }
   switch (work.scales_before ? 0 : work.sources.size()) {
     case 1:
@@ -159,7 +164,7 @@ void reduce_all(Work<T> work, std::int64_t count) {
       at = reduce_blocks<Op>(d, work, at, count);
       reduce_blocks<Op>(one, work, at, count);
   }
-  if (work.streams) hwy::FlushStream();
+  if (work.streams_from < work.outs.size()) hwy::FlushStream();
 }
 
 template <typename T>
@@ -174,7 +179,7 @@ Work<T> work_of(const ReduceSpec& spec, std::span<const void* const> sources,
           static_cast<Lane>(after),
           spec.prescale != 1.0,
           after != 1.0,
-          stores == Stores::streaming};
+          stores == Stores::cached ? outs.size() : (stores == Stores::streaming ? 0 : 1)};
 }
 
 template <typename T>

@@ -12,6 +12,7 @@
 
 #include <ringleader/collectives/shm/control.h>
 #include <ringleader/collectives/shm/node.h>
+#include <ringleader/collectives/shm/store_choice.h>
 
 #include <cstdint>
 #include <memory>
@@ -34,6 +35,7 @@ class Channel {
   int rank() const { return group_->rank; }
   int size() const { return group_->size(); }
   Segment& segment() const { return node_->segment(); }
+  StoreChoice& stores() { return stores_; }
   std::int64_t streaming_bytes() const { return node_->streaming_bytes(); }
 
   /// The address here of `bytes` at an offset in a member's segment; null if they are not all in
@@ -99,6 +101,7 @@ class Channel {
   void* memory_ = nullptr;  ///< of this member, in the segment
   std::vector<Member> members_;
   std::vector<const void*> sources_;
+  StoreChoice stores_;
   std::uint64_t work_done_ = 0;
   std::uint64_t finished_by_all_ = 0;  ///< batches, as last looked up
 };

@@ -12,13 +12,20 @@
 //
 // In place is allowed: a part of the tensor is overwritten after it was staged, or by its reducer.
 // reduce_scatter stops after the reduction. A member may be kStageSlices slices ahead of another.
+//
+// Stages are written through the caches or past them (store_choice.h).
 #include <ringleader/collectives/kernels/pieces.h>
 #include <ringleader/collectives/shm/collective.h>
 
 #include <algorithm>
+#include <array>
+#include <chrono>
+#include <utility>
 
 namespace ringleader::shm {
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 class StagedReduce : public Way {
  public:
@@ -42,10 +49,11 @@ class StagedReduce : public Way {
   }
 
   std::optional<Status> advance() override {
-    if (taken_ < reduced_ && take()) ++taken_;
-    if (reduced_ < staged_ && reduce()) ++reduced_;
-    if (staged_ < slices_ && stage()) ++staged_;
-    if (reduced_ < slices_ || (gathers() && taken_ < slices_)) return std::nullopt;
+    if (taken_ < reduced_ && timed(taken_, [this] { return take(); })) report(taken_++);
+    if (reduced_ < staged_ && timed(reduced_, [this] { return reduce(); })) ++reduced_;
+    if (staged_ < slices_ && timed(staged_, [this] { return stage(); })) ++staged_;
+    if (taken_ < slices_) return std::nullopt;
+    channel_.stores().end_batch(slices_);
     for (int member = 0; member < channel_.size(); ++member) {
       channel_.end_stage(kInputs, member, slices_);
       channel_.end_stage(kResults, member, gathers() ? slices_ : 0);
@@ -74,12 +82,40 @@ class StagedReduce : public Way {
     return channel_.slice(kInputs, owner, slice) + member * channel_.part_bytes();
   }
 
+  kernels::Stores stores(std::uint64_t slice) const {
+    return channel_.stores().streams(slice) ? kernels::Stores::stream_copies
+                                            : kernels::Stores::cached;
+  }
+
+  /// Runs a part of the work on the slice, and adds up how long those that did something took.
+  template <typename Work>
+  bool timed(std::uint64_t slice, Work work) {
+    if (!channel_.stores().is_timed(slice)) return work();
+    const auto begin = Clock::now();
+    const bool done = work();
+    if (done) spent_[slice % spent_.size()] += Clock::now() - begin;
+    return done;
+  }
+
+  void report(std::uint64_t slice) {
+    if (!channel_.stores().is_timed(slice)) return;
+    std::int64_t elements = 0;
+    for (int member = 0; member < channel_.size(); ++member) {
+      elements += part_of(member, slice).count();
+    }
+    const std::chrono::duration<double> spent =
+        std::exchange(spent_[slice % spent_.size()], Clock::duration(0));
+    channel_.stores().took(slice, spent.count(),
+                           elements * static_cast<std::int64_t>(size_of(batch_.dtype)));
+  }
+
   bool stage() {
     if (!channel_.may_fill(kInputs, staged_)) return false;
     for (int member = 0; member < channel_.size(); ++member) {
       if (member == channel_.rank()) continue;
       const Range part = part_of(member, staged_);
-      kernels::pack(batch_, part.begin, part.end, staged_part(channel_.rank(), member, staged_));
+      kernels::pack(batch_, part.begin, part.end, staged_part(channel_.rank(), member, staged_),
+                    stores(staged_));
     }
     channel_.fill(kInputs, staged_);
     return true;
@@ -121,7 +157,7 @@ class StagedReduce : public Way {
     if (gathers()) {
       outs_.push_back(kernels::at(channel_.slice(kResults, own, reduced_), done, batch_.dtype));
     }
-    kernels::reduce(spec_, sources_, outs_, count);
+    kernels::reduce(spec_, sources_, outs_, count, stores(reduced_));
   }
 
   bool take() {
@@ -149,6 +185,7 @@ class StagedReduce : public Way {
   std::uint64_t taken_ = 0;
   std::vector<const void*> sources_;
   std::vector<void*> outs_;
+  std::array<Clock::duration, 2 * kStageSlices> spent_ = {};  ///< on slices that are timed
 };
 
 }  // namespace

@@ -67,7 +67,7 @@ TEST_CASE("vector instructions give the bits of the plain loops") {
     const std::int64_t count = kCounts[random() % std::size(kCounts)];
     const std::size_t element = size_of(spec.dtype);
     const std::size_t bytes = static_cast<std::size_t>(count) * element;
-    const auto stores = random() % 2 == 0 ? kernels::Stores::cached : kernels::Stores::streaming;
+    const auto stores = static_cast<kernels::Stores>(random() % 3);
     // Sources and outs at any multiple of the element's size; sometimes in place.
     std::vector<std::vector<std::byte>> data;
     std::vector<const void*> sources;

@@ -12,6 +12,7 @@
 #include <ringleader/collectives/shm/range_allocator.h>
 #include <ringleader/collectives/shm/segment.h>
 #include <ringleader/collectives/shm/shm_backend.h>
+#include <ringleader/collectives/shm/store_choice.h>
 
 #include <barrier>
 #include <map>
@@ -19,6 +20,7 @@
 #include <random>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using namespace ringleader;
@@ -157,6 +159,30 @@ TEST_CASE("a mapping is refused if the file behind it is another") {
   shm::Identity identity = segment->identity();
   identity.process = getppid();
   CHECK_FALSE(shm::Mapping::open(identity, nullptr).ok());
+}
+
+TEST_CASE("stages are written in the way that is cheaper now") {
+  shm::StoreChoice choice;
+  std::uint64_t first = 0;  // slice of the batch
+  // What slices take from here on, per byte; returns how many of a period went past the caches.
+  const auto period = [&](double cached, double streamed, std::int64_t bytes) {
+    int streams = 0;
+    for (std::uint64_t s = 0; s < shm::StoreChoice::kPeriod; ++s, ++first) {
+      if (s % 300 == 0) choice.end_batch(std::exchange(first, 0));
+      if (choice.streams(first)) ++streams;
+      if (!choice.is_timed(first)) continue;
+      const double interrupted = s % 4 == 1 ? 1 : 0;
+      const double each = choice.streams(first) ? streamed : cached;
+      choice.took(first, interrupted + each * static_cast<double>(bytes), bytes);
+    }
+    return streams;
+  };
+  const int trial = shm::StoreChoice::kTrial;
+  const int rest = static_cast<int>(shm::StoreChoice::kPeriod) - 2 * trial;
+  CHECK(period(5e-11, 8e-11, 1 << 18) == trial);
+  CHECK(period(3e-10, 8e-11, 1 << 18) == trial + rest);  // the cores have parted
+  CHECK(period(5e-11, 8e-11, 1 << 10) == trial + rest);  // small ones say nothing
+  CHECK(period(5e-11, 8e-11, 1 << 18) == trial);
 }
 
 TEST_CASE("shared memory conforms, tensors anywhere") {

@@ -123,6 +123,9 @@ Status Catalog::apply_entry(const PlanEntry& entry) {
   if (entry.first_id > ids_.size() || process_set(entry.request->process_set) == nullptr) {
     return unknown("id", entry.first_id);
   }
+  for (const TensorSpec& tensor : entry.request->tensors) {
+    if (!is_plannable(tensor)) return Status(Code::bad_message, "the log plans what cannot be");
+  }
   PlanInfo info{next_channel_++, entry.first_id, entry.request};
   for (std::uint32_t i = 0; i < info.size(); ++i) {
     const std::uint32_t id = entry.first_id + i;

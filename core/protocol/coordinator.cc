@@ -21,8 +21,9 @@ Status joined_error(const Request& request, const Absence& absence) {
 }  // namespace
 
 Coordinator::Coordinator(const Catalog& catalog, CoordinatorOptions options,
-                         std::function<void(LogEntry)> append)
-    : catalog_(catalog), options_(options), append_(std::move(append)) {}
+                         std::function<void(LogEntry)> append,
+                         std::function<std::vector<std::uint32_t>(std::uint32_t)> order)
+    : catalog_(catalog), options_(options), append_(std::move(append)), order_(std::move(order)) {}
 
 void Coordinator::complete(CompleteOperation operation) {
   if (end_reason_) return;  // it ends with the others
@@ -86,7 +87,10 @@ void Coordinator::decide_named(NamedAnnouncement named) {
 
 void Coordinator::queue(std::uint32_t id, const Absence& absence) {
   const Request& request = *catalog_.find(id)->request;
-  if (absence.count > 0 && !runs_with_joined_ranks(request.op) && request.op != Op::register_plan) {
+  if (absence.count > 0 && !runs_with_joined_ranks(verb_of(request, *catalog_.tensor(id, 0)))) {
+    // A rank that has registered a plan does not join; if it did so at the same time, the others
+    // wait for it, and the watch says so.
+    if (request.op == Op::register_plan) return;
     complete_key(owned(key_of(request)), joined_error(request, absence));
     return;
   }
@@ -130,21 +134,20 @@ void Coordinator::note_launch(const LaunchEntry& entry) {
   if (!first->plan) return;
   const std::uint32_t plan = *first->plan;
   PlanProgress& progress = plans_[plan];
-  std::vector<std::uint32_t> batch;
   for (const BatchItem& item : entry.items) {
     const std::uint32_t parameter = catalog_.find(item.id)->parameter;
-    batch.push_back(parameter);
     if (progress.decided[parameter]++ == 0) {
       ++progress.decided_count;
     } else {
       progress.whole = false;  // the ranks are a step ahead with it
     }
   }
-  progress.batches.push_back(std::move(batch));
   if (entry.absent > 0) progress.whole = false;
   while (progress.decided_count == progress.decided.size()) {
     if (progress.whole) {
       progress.armed = progress.was_armed = true;
+      progress.batches =
+          cut_plan(*catalog_.plan(plan)->request, order_(plan), options_.fusion_bytes_max);
       append_(ArmEntry{plan, progress.batches});
       return;
     }
@@ -155,7 +158,6 @@ void Coordinator::note_launch(const LaunchEntry& entry) {
 /// The step is over. What was decided ahead belongs to the next, which then was not followed from
 /// its beginning: only a whole step, in its own order, may be replayed.
 void Coordinator::next_step(PlanProgress& progress) {
-  progress.batches.clear();
   progress.decided_count = 0;
   for (std::uint32_t& times : progress.decided) {
     if (--times > 0) ++progress.decided_count;
@@ -164,7 +166,6 @@ void Coordinator::next_step(PlanProgress& progress) {
 }
 
 void Coordinator::start_step(PlanProgress& progress) {
-  progress.batches.clear();
   std::fill(progress.decided.begin(), progress.decided.end(), 0U);
   progress.decided_count = 0;
   progress.whole = true;

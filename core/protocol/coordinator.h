@@ -26,9 +26,11 @@ struct CoordinatorOptions {
 
 class Coordinator {
  public:
-  /// `append` puts an entry at the end of the log and applies it before it returns.
+  /// append  puts an entry at the end of the log and applies it before it returns
+  /// order   of the parameters of a plan of which each has been decided: see fusion.h
   Coordinator(const Catalog& catalog, CoordinatorOptions options,
-              std::function<void(LogEntry)> append);
+              std::function<void(LogEntry)> append,
+              std::function<std::vector<std::uint32_t>(std::uint32_t)> order);
 
   void complete(CompleteOperation operation);
   void joined(const JoinAnnouncement& join);
@@ -54,7 +56,7 @@ class Coordinator {
  private:
   /// How far the negotiation of a plan's current step has got, so that it can be armed.
   struct PlanProgress {
-    std::vector<std::vector<std::uint32_t>> batches;  ///< of this step, or as armed
+    std::vector<std::vector<std::uint32_t>> batches;  ///< as armed
     std::vector<std::uint32_t> decided;  ///< per parameter: how often, from this step on
     std::uint32_t decided_count = 0;     ///< parameters that were, at least once
     bool whole = true;  ///< every batch of this step was negotiated, with all members present
@@ -77,6 +79,7 @@ class Coordinator {
   const Catalog& catalog_;
   CoordinatorOptions options_;
   std::function<void(LogEntry)> append_;
+  std::function<std::vector<std::uint32_t>(std::uint32_t)> order_;
   std::vector<ReadyOperation> ready_;
   std::map<std::uint32_t, PlanProgress> plans_;
 

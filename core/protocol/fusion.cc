@@ -4,6 +4,7 @@
 #include <ringleader/core/protocol/mutated.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace ringleader::protocol {
 namespace {
@@ -11,7 +12,7 @@ namespace {
 struct OpenBatch {
   LaunchEntry entry;
   const Request* request = nullptr;
-  DType dtype = DType::f32;
+  const TensorSpec* tensor = nullptr;  ///< the first
   std::int64_t bytes = 0;
 };
 
@@ -30,21 +31,25 @@ std::int64_t bytes_of(const TensorSpec& tensor) {
 
 bool may_share(Op op) { return op == Op::allreduce || op == Op::broadcast; }
 
-/// A plan's parameters are reduced, though the plan itself is "register_plan".
-Op data_op(const Request& request) {
-  return request.op == Op::register_plan ? Op::allreduce : request.op;
+/// Whether the tensors can be parts of one collective.
+bool are_alike(const Request& a, const TensorSpec& tensor_a, const Request& b,
+               const TensorSpec& tensor_b) {
+  return verb_of(a, tensor_a) == verb_of(b, tensor_b) && may_share(verb_of(a, tensor_a)) &&
+         root_of(a, tensor_a) == root_of(b, tensor_b) &&
+         (tensor_a.phase == tensor_b.phase || mutated(Mutation::fuse_phases)) &&
+         tensor_a.dtype == tensor_b.dtype && a.device == b.device && a.reduce_op == b.reduce_op &&
+         a.prescale == b.prescale && a.postscale == b.postscale &&
+         a.average_over_contributors == b.average_over_contributors;
+}
+
+std::int64_t bytes_limit(std::int64_t fusion_bytes_max) {
+  return fusion_bytes_max * (mutated(Mutation::oversize_batches) ? 2 : 1);
 }
 
 bool fits(const OpenBatch& batch, const Candidate& next, std::int64_t fusion_bytes_max) {
-  const std::int64_t limit = fusion_bytes_max * (mutated(Mutation::oversize_batches) ? 2 : 1);
-  const Request& a = *batch.request;
-  const Request& b = *next.request;
   return batch.entry.channel == next.channel && batch.entry.absent == next.absent &&
-         data_op(a) == data_op(b) && may_share(data_op(a)) && batch.dtype == next.tensor->dtype &&
-         a.device == b.device && a.reduce_op == b.reduce_op && a.prescale == b.prescale &&
-         a.postscale == b.postscale && a.root == b.root &&
-         a.average_over_contributors == b.average_over_contributors &&
-         batch.bytes + bytes_of(*next.tensor) <= limit;
+         are_alike(*batch.request, *batch.tensor, *next.request, *next.tensor) &&
+         batch.bytes + bytes_of(*next.tensor) <= bytes_limit(fusion_bytes_max);
 }
 
 void append(std::vector<BatchItem>& items, const BatchItem& item) {
@@ -65,8 +70,8 @@ void place(std::vector<OpenBatch>& batches, const Candidate& next, std::int64_t 
     target->bytes += bytes_of(*next.tensor);
     return;
   }
-  batches.push_back({LaunchEntry{next.channel, next.absent, {next.item}}, next.request,
-                     next.tensor->dtype, bytes_of(*next.tensor)});
+  batches.push_back({LaunchEntry{next.channel, next.absent, {next.item}}, next.request, next.tensor,
+                     bytes_of(*next.tensor)});
 }
 
 }  // namespace
@@ -95,6 +100,41 @@ std::vector<LaunchEntry> fuse(const Catalog& catalog, const std::vector<ReadyOpe
   entries.reserve(batches.size());
   for (OpenBatch& batch : batches) entries.push_back(std::move(batch.entry));
   return entries;
+}
+
+std::vector<std::vector<std::uint32_t>> cut_plan(const Request& plan,
+                                                 std::vector<std::uint32_t> order,
+                                                 std::int64_t fusion_bytes_max) {
+  std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+    return plan.tensors[a].phase < plan.tensors[b].phase;
+  });
+  struct Cut {
+    std::vector<std::uint32_t> parameters;
+    std::int64_t bytes = 0;
+    std::size_t last = 0;  ///< place in the order
+    bool open = true;
+  };
+  std::vector<Cut> cuts;
+  for (std::size_t place = 0; place < order.size(); ++place) {
+    const TensorSpec& tensor = plan.tensors[order[place]];
+    const auto alike = std::find_if(cuts.begin(), cuts.end(), [&](const Cut& cut) {
+      return cut.open && are_alike(plan, plan.tensors[cut.parameters[0]], plan, tensor);
+    });
+    Cut* target = alike == cuts.end() ? nullptr : &*alike;
+    if (target != nullptr && target->bytes + bytes_of(tensor) > bytes_limit(fusion_bytes_max)) {
+      target->open = false;
+      target = nullptr;
+    }
+    if (target == nullptr) target = &cuts.emplace_back();
+    target->parameters.push_back(order[place]);
+    target->bytes += bytes_of(tensor);
+    target->last = place;
+  }
+  // A batch can be launched when its last parameter is ready.
+  std::sort(cuts.begin(), cuts.end(), [](const Cut& a, const Cut& b) { return a.last < b.last; });
+  std::vector<std::vector<std::uint32_t>> batches;
+  for (Cut& cut : cuts) batches.push_back(std::move(cut.parameters));
+  return batches;
 }
 
 }  // namespace ringleader::protocol

@@ -25,4 +25,12 @@ struct ReadyOperation {
 std::vector<LaunchEntry> fuse(const Catalog& catalog, const std::vector<ReadyOperation>& ready,
                               std::int64_t fusion_bytes_max);
 
+/// The batches of a plan, as lists of parameters: by phase, and in a phase by `order`, in which
+/// each parameter occurs once. Neighbours that fuse() would put together share a batch; one that is
+/// full is closed, so that no batch waits for a parameter far behind it. Depends on nothing else,
+/// so a program that announces in the same order has the same batches in every run.
+std::vector<std::vector<std::uint32_t>> cut_plan(const Request& plan,
+                                                 std::vector<std::uint32_t> order,
+                                                 std::int64_t fusion_bytes_max);
+
 }  // namespace ringleader::protocol

@@ -20,6 +20,7 @@ enum class Mutation : std::uint8_t {
   forget_void,       ///< batches that lack a rank's data succeed
   cut_at_least,      ///< a cut is the nearest position instead of the furthest
   oversize_batches,  ///< batches are filled to twice the limit
+  fuse_phases,       ///< a plan's batch holds what cannot be ready at the same time
   ignore_conflict,   ///< disagreements are not noticed
   complete_twice,    ///< an operation completes twice
   withhold_log,      ///< the log is not passed on to the last child

@@ -6,6 +6,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 namespace ringleader::protocol {
@@ -17,13 +18,15 @@ Node::Node(const NodeOptions& options)
       announcements_heard_(static_cast<std::size_t>(tree_.child_count())),
       watch_(options.watch) {
   if (!tree_.is_root()) return;
-  coordinator_.emplace(catalog_, CoordinatorOptions{options.fusion_bytes_max, options.names_max},
-                       [this](LogEntry entry) {
-                         if (stopped_) return;
-                         // A decision that cannot be applied comes from what a broken peer said.
-                         if (const Status status = apply(entry); !status.ok()) return lost(status);
-                         log_.push_back(std::move(entry));
-                       });
+  coordinator_.emplace(
+      catalog_, CoordinatorOptions{options.fusion_bytes_max, options.names_max},
+      [this](LogEntry entry) {
+        if (stopped_) return;
+        // A decision that cannot be applied comes from what a broken peer said.
+        if (const Status status = apply(entry); !status.ok()) return lost(status);
+        log_.push_back(std::move(entry));
+      },
+      [this](std::uint32_t plan) { return order_of(plan); });
 }
 
 Status Node::submit(Token token, Request request) {
@@ -78,6 +81,24 @@ Status Node::check(const Request& request) const {
         Code::invalid_argument,
         fmt::format("{}: operations of process set {} are pending", what(), request.target));
   }
+  if (request.op == Op::register_plan) {
+    for (const TensorSpec& tensor : request.tensors) {
+      if (is_plannable(tensor)) continue;
+      return Status(Code::invalid_argument, fmt::format("{}: '{}': {} cannot be planned", what(),
+                                                        tensor.name, name_of(tensor.op)));
+    }
+  }
+  if (request.op == Op::join) {
+    for (const auto& [plan, state] : plans_) {
+      const PlanInfo* info = catalog_.plan(plan);
+      if (info->process_set() != request.process_set) continue;
+      if (plan_runs_with_joined_ranks(*info->request)) continue;
+      return Status(Code::invalid_argument,
+                    fmt::format("{}: {} needs every rank in every step; end it first, or use its "
+                                "own way to join",
+                                what(), describe(*info->request)));
+    }
+  }
   if (request.op == Op::release_plan) {
     const auto plan = plans_.find(request.target);
     if (plan == plans_.end() || plan->second.busy()) {
@@ -113,6 +134,17 @@ Status Node::submit_parameter(Token token, std::uint32_t plan, std::uint32_t ind
   }
   if (!found->second.negotiated()) run_plan(plan);
   return Status();
+}
+
+/// Root: the order in which its own rank announces them. Where that is not a member, the reverse of
+/// the registration, in which gradients become ready as a rule.
+std::vector<std::uint32_t> Node::order_of(std::uint32_t plan) const {
+  const std::uint32_t size = catalog_.plan(plan)->size();
+  const std::vector<std::uint32_t>& own = plans_.at(plan).order();
+  if (own.size() == size) return own;
+  std::vector<std::uint32_t> order(size);
+  std::iota(order.rbegin(), order.rend(), 0U);
+  return order;
 }
 
 std::int64_t Node::step_of(std::uint32_t plan) const {

@@ -47,8 +47,9 @@ struct OutgoingMessage {
 /// One tensor of a batch to launch.
 struct LaunchItem {
   Token token = kNoToken;  ///< this rank's operation, or kNoToken: take part with neutral elements
-  std::uint32_t tensor = 0;  ///< which tensor of the operation
-  std::int64_t count = 0;    ///< elements, as agreed (allgather and alltoall: of some rank)
+  std::uint32_t tensor = 0;     ///< which tensor of the operation
+  std::int64_t count = 0;       ///< elements, as agreed (allgather and alltoall: of some rank)
+  std::uint32_t parameter = 0;  ///< of a plan: which of its tensors it is
 };
 
 /// Launch these tensors as one collective. Answered by Node::finished(id).
@@ -56,7 +57,9 @@ struct Launch {
   std::uint64_t id = 0;
   std::uint32_t channel = 0;
   std::uint32_t process_set = 0;
-  std::shared_ptr<const Request> request;  ///< what all items agree on; names are of the first
+  std::shared_ptr<const Request> request;  ///< names are of the first item
+  Op op = Op::allreduce;                   ///< what all items agree on, with what follows
+  std::int32_t root = -1;                  ///< broadcast: world rank
   DType dtype = DType::f32;
   std::int32_t contributors = 0;  ///< members that submitted it
   bool replayed = false;          ///< a plan's batch, launched without negotiation
@@ -164,6 +167,7 @@ class Node {
   std::string site_of(const Request& request) const;
   void announce(Token token);
   void announce_parameter(std::uint32_t plan, std::uint32_t index);
+  std::vector<std::uint32_t> order_of(std::uint32_t plan) const;
 
   // node_messages.cc: what neighbours say and are told
   Status receive_announcement(int from, const Announcement& announcement);

@@ -37,9 +37,16 @@ Status Node::apply_entry(const LaunchEntry& entry) {
   if (set == nullptr) return Status(Code::bad_message, "the log launches in an unknown set");
   if (!set->member) return Status();
 
-  Launch launch{
-      0, entry.channel, process_set, first->request, DType::f32, set->size - entry.absent, false,
-      {}};
+  Launch launch{0,
+                entry.channel,
+                process_set,
+                first->request,
+                Op::allreduce,
+                -1,
+                DType::f32,
+                set->size - entry.absent,
+                false,
+                {}};
   InFlight in_flight;
   in_flight.plan = first->plan;
   for (const BatchItem& item : entry.items) {
@@ -55,8 +62,11 @@ Status Node::apply_entry(const LaunchEntry& entry) {
     for (std::uint32_t i = 0; i < item.tensor_count; ++i) {
       const TensorSpec* tensor = catalog_.tensor(item.id, item.first_tensor + i);
       if (tensor == nullptr) return Status(Code::bad_message, "the log launches no tensor");
+      launch.op = verb_of(*definition->request, *tensor);
+      launch.root = root_of(*definition->request, *tensor);
       launch.dtype = tensor->dtype;
-      launch.items.push_back({token, item.first_tensor + i, count_of(tensor->shape)});
+      launch.items.push_back(
+          {token, item.first_tensor + i, count_of(tensor->shape), definition->parameter});
       if (token != kNoToken) in_flight.tokens.push_back(token);
     }
   }

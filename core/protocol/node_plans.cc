@@ -30,6 +30,8 @@ void Node::replay_batch(std::uint32_t plan, const std::vector<std::uint32_t>& pa
                 info->channel,
                 info->process_set(),
                 info->request,
+                Op::allreduce,
+                -1,
                 DType::f32,
                 catalog_.process_set(info->process_set())->size,
                 true,
@@ -44,8 +46,10 @@ void Node::replay_batch(std::uint32_t plan, const std::vector<std::uint32_t>& pa
   for (const std::uint32_t index : parameters) {
     const Token token = plans_[plan].take(index);
     const TensorSpec& tensor = info->request->tensors[index];
+    launch.op = tensor.op;
+    launch.root = tensor.root;
     launch.dtype = tensor.dtype;
-    launch.items.push_back({token, 0, count_of(tensor.shape)});
+    launch.items.push_back({token, 0, count_of(tensor.shape), index});
     if (token != kNoToken) in_flight.tokens.push_back(token);
   }
   start(std::move(launch), std::move(in_flight));

@@ -20,6 +20,7 @@ Status PlanState::submit(std::uint32_t index, Token token) {
   in_flight_[index] = true;
   ++in_flight_count_;
   submitted_[index] = true;
+  if (order_.size() == submitted_count_) order_.push_back(index);
   if (++submitted_count_ == submitted_.size()) {
     std::fill(submitted_.begin(), submitted_.end(), false);
     submitted_count_ = 0;
@@ -81,6 +82,7 @@ void PlanState::abandon_step() {
   void_from_ = UINT64_MAX;
   std::fill(submitted_.begin(), submitted_.end(), false);
   if (std::exchange(submitted_count_, 0) > 0) ++step_;
+  if (order_.size() < submitted_.size()) order_.clear();
 }
 
 void PlanState::launched() { ++position_; }

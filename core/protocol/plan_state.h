@@ -27,7 +27,9 @@ class PlanState {
  public:
   PlanState() = default;
   explicit PlanState(std::uint32_t parameters)
-      : ready_(parameters), submitted_(parameters), in_flight_(parameters) {}
+      : ready_(parameters), submitted_(parameters), in_flight_(parameters) {
+    order_.reserve(parameters);
+  }
 
   /// The rank has parameter `index` ready. Errors: it was submitted in this step already, or has
   /// not completed since the last.
@@ -61,6 +63,10 @@ class PlanState {
   /// The step was given up on all ranks: the next one begins with any parameter, negotiated.
   void abandon_step();
 
+  /// The parameters in the order of the first step that this rank has submitted whole, or of that
+  /// which it is submitting.
+  const std::vector<std::uint32_t>& order() const { return order_; }
+
   /// Whole steps that the rank has submitted.
   std::uint64_t step() const { return step_; }
   std::uint64_t batches_per_step() const { return batches_.size(); }
@@ -85,6 +91,7 @@ class PlanState {
   std::vector<Token> ready_;     ///< per parameter, kNoToken if not ready
   std::vector<bool> submitted_;  ///< per parameter, in this step
   std::uint32_t submitted_count_ = 0;
+  std::vector<std::uint32_t> order_;
   std::uint64_t step_ = 0;
   std::vector<bool> in_flight_;  ///< per parameter: submitted and not completed
   std::uint32_t in_flight_count_ = 0;

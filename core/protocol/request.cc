@@ -11,7 +11,12 @@ namespace ringleader::protocol {
 namespace {
 
 std::string text_of(const TensorSpec& spec) {
-  return fmt::format("'{}' {} {}", spec.name, name_of(spec.dtype), to_string(spec.shape));
+  std::string text =
+      fmt::format("'{}' {} {}", spec.name, name_of(spec.dtype), to_string(spec.shape));
+  if (spec.op != Op::allreduce) text += fmt::format(" by {}", name_of(spec.op));
+  if (spec.root >= 0) text += fmt::format(" from rank {}", spec.root);
+  if (spec.phase != 0) text += fmt::format(" in phase {}", spec.phase);
+  return text;
 }
 
 /// Names of tensors that the library adds to a plan, after the program's.
@@ -126,6 +131,31 @@ Status conflict_error(const Request& request, const Conflict& conflict) {
                             "make them equal on all ranks",
                             describe(request), what.field.rfind("parameter ", 0) == 0 ? "" : "the ",
                             what.field, swap ? b : a, swap ? a : b));
+}
+
+bool is_plannable(const TensorSpec& tensor) {
+  switch (tensor.op) {
+    case Op::allreduce:
+    case Op::allgather:
+    case Op::broadcast:
+      return true;
+    case Op::reduce_scatter:
+      return !tensor.shape.empty();  // it has rows
+    case Op::alltoall:               // its sizes are each rank's own
+    case Op::barrier:
+    case Op::join:
+    case Op::add_process_set:
+    case Op::remove_process_set:
+    case Op::register_plan:
+    case Op::release_plan:
+      return false;
+  }
+  return false;
+}
+
+bool plan_runs_with_joined_ranks(const Request& plan) {
+  return std::all_of(plan.tensors.begin(), plan.tensors.end(),
+                     [](const TensorSpec& spec) { return runs_with_joined_ranks(spec.op); });
 }
 
 bool runs_with_joined_ranks(Op op) { return op == Op::allreduce || op == Op::barrier; }

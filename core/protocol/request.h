@@ -24,8 +24,14 @@ namespace ringleader::protocol {
 /// One tensor of an operation, or one parameter of a plan.
 struct TensorSpec {
   std::string name;  ///< empty unless the operation has several tensors
-  Shape shape;
+  Shape shape;       ///< of the input; of a plan's parameter the same on all ranks
   DType dtype = DType::f32;
+
+  // Of a plan's parameter; of an operation the request says so.
+  Op op = Op::allreduce;
+  std::int32_t root = -1;  ///< broadcast: world rank
+  /// A parameter is submitted when all those of lower phases have completed.
+  std::int32_t phase = 0;
 
   bool operator==(const TensorSpec&) const = default;
 };
@@ -101,8 +107,22 @@ std::string describe(const Request& request);
 /// The error that every rank gets for a conflict about `request`.
 Status conflict_error(const Request& request, const Conflict& conflict);
 
+/// What is done with one tensor of a request: a plan's parameters have verbs of their own.
+inline Op verb_of(const Request& request, const TensorSpec& tensor) {
+  return request.op == Op::register_plan ? tensor.op : request.op;
+}
+inline std::int32_t root_of(const Request& request, const TensorSpec& tensor) {
+  return request.op == Op::register_plan ? tensor.root : request.root;
+}
+
+/// Whether it can be a parameter of a plan: its verb is one whose sizes are known beforehand.
+bool is_plannable(const TensorSpec& tensor);
+
 /// True if ranks that have joined can take part with neutral elements.
 bool runs_with_joined_ranks(Op op);
+
+/// The same of a plan: of all its parameters.
+bool plan_runs_with_joined_ranks(const Request& plan);
 
 /// True for operations that move tensors.
 bool moves_tensors(Op op);

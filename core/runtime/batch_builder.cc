@@ -81,16 +81,42 @@ Status make_output(const Memory& memory, PreparedBatch& prepared,
   return Status();
 }
 
-/// Shares of the rows, the first ones one row larger.
+/// Each rank's share of the rows, the first ones one row larger.
+std::int64_t rows_of(const Shape& shape, int ranks, int rank) {
+  const auto [begin, end] = share_of(shape[0], ranks, rank);
+  return end - begin;
+}
+
+/// A plan's parameter: all sizes are known, and the result goes to the user's memory.
+Status plan_blocks(const protocol::TensorSpec& tensor, const Memory& memory,
+                   PreparedBatch& prepared) {
+  Batch& batch = prepared.batch;
+  const int size = batch.group->size();
+  std::int64_t output = 0;
+  for (int i = 0; i < size; ++i) {
+    const bool gathers = batch.op == Op::allgather;
+    batch.block_counts.push_back(
+        gathers ? batch.count() : rows_of(tensor.shape, size, i) * row_count(tensor.shape));
+    if (gathers || i == batch.group->rank) output += batch.block_counts.back();
+  }
+  if (prepared.operations[0] != nullptr) return Status();
+  // Of a batch that lacks some rank's data, and fails, nobody sees the result.
+  auto scratch =
+      allocate(memory, batch.device, static_cast<std::size_t>(output) * size_of(batch.dtype));
+  if (!scratch.ok()) return scratch.status();
+  batch.tensors[0].output = scratch->get();
+  prepared.scratch.push_back(std::move(*scratch));
+  return Status();
+}
+
 Status split_rows(const Memory& memory, PreparedBatch& prepared) {
   Batch& batch = prepared.batch;
   const Shape& shape = prepared.operations[0]->input_shape;
   const int size = batch.group->size();
   std::vector<std::int64_t> rows;
   for (int i = 0; i < size; ++i) {
-    const auto [begin, end] = share_of(shape[0], size, i);
-    rows.push_back(end - begin);
-    batch.block_counts.push_back((end - begin) * row_count(shape));
+    rows.push_back(rows_of(shape, size, i));
+    batch.block_counts.push_back(rows.back() * row_count(shape));
   }
   prepared.may_refuse =
       batch.count() * static_cast<std::int64_t>(size_of(batch.dtype)) >= kConsentBytes;
@@ -147,14 +173,14 @@ Status prepare(const protocol::Launch& launch, std::shared_ptr<const Group> grou
   const protocol::Request& request = *launch.request;
   prepared.launch_id = launch.id;
   Batch& batch = prepared.batch;
-  batch.op = request.op == Op::register_plan ? Op::allreduce : request.op;
+  batch.op = launch.op;
   batch.dtype = launch.dtype;
   batch.device = request.device;
   batch.reduce_op = request.reduce_op;
   batch.prescale = request.prescale;
   batch.postscale = request.postscale;
   batch.divisor = request.average_over_contributors ? launch.contributors : group->size();
-  const auto root = std::find(group->ranks.begin(), group->ranks.end(), request.root);
+  const auto root = std::find(group->ranks.begin(), group->ranks.end(), launch.root);
   batch.root = root == group->ranks.end() ? 0 : static_cast<int>(root - group->ranks.begin());
   batch.group = std::move(group);
 
@@ -177,6 +203,11 @@ Status prepare(const protocol::Launch& launch, std::shared_ptr<const Group> grou
       prepared.scratch.push_back(std::move(*neutral));
     }
     batch.tensors.push_back(tensor);
+  }
+  const bool has_blocks = batch.op == Op::allgather || batch.op == Op::reduce_scatter;
+  if (request.op == Op::register_plan) {
+    return has_blocks ? plan_blocks(request.tensors[launch.items[0].parameter], memory, prepared)
+                      : Status();
   }
   if (batch.op == Op::allgather || batch.op == Op::alltoall) prepare_sizes(prepared);
   return batch.op == Op::reduce_scatter ? split_rows(memory, prepared) : Status();

@@ -8,6 +8,9 @@ using namespace ringleader::protocol;
 
 namespace {
 
+/// A limit of fusion below which no two of three_parameters() share a batch.
+constexpr std::int64_t kAlone = 100;
+
 Request plan_of(std::vector<TensorSpec> tensors) {
   Request request;
   request.op = Op::register_plan;
@@ -37,7 +40,7 @@ void step(Network& network, const std::vector<std::uint32_t>& order) {
 }  // namespace
 
 TEST_CASE("ranks that disagree about a plan learn the first difference") {
-  Network network(3);
+  Network network(3, 8, kAlone);
   auto other = three_parameters();
   other[1].shape = {21};
   const Token a = network.submit(0, plan_of(three_parameters()));
@@ -52,7 +55,7 @@ TEST_CASE("ranks that disagree about a plan learn the first difference") {
 }
 
 TEST_CASE("plans of different length name both lengths") {
-  Network network(2);
+  Network network(2, 8, kAlone);
   auto fewer = three_parameters();
   fewer.pop_back();
   const Token a = network.submit(0, plan_of(three_parameters()));
@@ -62,7 +65,7 @@ TEST_CASE("plans of different length name both lengths") {
 }
 
 TEST_CASE("after the first step a plan needs no message") {
-  Network network(9, 2);
+  Network network(9, 2, kAlone);
   register_everywhere(network);
   step(network, {2, 1, 0});
   const auto first = network.launches[0];
@@ -78,7 +81,7 @@ TEST_CASE("after the first step a plan needs no message") {
 }
 
 TEST_CASE("an armed plan keeps its order whatever the order of readiness") {
-  Network network(2);
+  Network network(2, 8, kAlone);
   register_everywhere(network);
   step(network, {2, 1, 0});
   network.submit_parameter(0, 0, 0);
@@ -92,7 +95,7 @@ TEST_CASE("an armed plan keeps its order whatever the order of readiness") {
 }
 
 TEST_CASE("a parameter cannot be submitted twice in a step") {
-  Network network(2);
+  Network network(2, 8, kAlone);
   register_everywhere(network);
   network.submit_parameter(0, 0, 1);
   const Token again = network.submit_parameter(0, 0, 1);
@@ -100,7 +103,7 @@ TEST_CASE("a parameter cannot be submitted twice in a step") {
 }
 
 TEST_CASE("a rank that joins in the middle of a replayed step leaves nothing half entered") {
-  Network network(3, 1);
+  Network network(3, 1, kAlone);
   register_everywhere(network);
   step(network, {0, 1, 2});
   Request join;
@@ -135,7 +138,7 @@ TEST_CASE("a rank that joins in the middle of a replayed step leaves nothing hal
 }
 
 TEST_CASE("gradients that a rank shutting down never gave are an error, not zeros") {
-  Network network(2);
+  Network network(2, 8, kAlone);
   register_everywhere(network);
   step(network, {0, 1, 2});
   const Token token = network.submit_parameter(0, 0, 0);  // in flight: rank 1 is needed
@@ -155,7 +158,7 @@ TEST_CASE("gradients that a rank shutting down never gave are an error, not zero
 }
 
 TEST_CASE("a released plan gives its ids back") {
-  Network network(2);
+  Network network(2, 8, kAlone);
   for (int i = 0; i < 3; ++i) {
     register_everywhere(network);
     step(network, {0, 1, 2});
@@ -169,4 +172,104 @@ TEST_CASE("a released plan gives its ids back") {
     CHECK(network[1].catalog().plan(0) == nullptr);
   }
   CHECK(network[1].catalog().free_id_range(3) == 0);
+}
+
+namespace {
+
+std::vector<std::vector<std::uint32_t>> batches_of(const std::vector<Launch>& launches) {
+  std::vector<std::vector<std::uint32_t>> batches;
+  for (const Launch& launch : launches) {
+    if (!launch.replayed) continue;
+    auto& batch = batches.emplace_back();
+    for (const LaunchItem& item : launch.items) batch.push_back(item.parameter);
+  }
+  return batches;
+}
+
+/// Arms a plan of five parameters of 40 bytes in a step in which rank 0 announces 4, 2, 0, 3, 1 and
+/// the others what `order` says, and runs one more step.
+std::vector<std::vector<std::uint32_t>> armed_after(const std::vector<std::uint32_t>& order) {
+  Network network(3, 8, 100);
+  std::vector<TensorSpec> tensors;
+  for (const char* name : {"a", "b", "c", "d", "e"}) {
+    tensors.push_back({name, {10}, name[0] == 'c' ? DType::i32 : DType::f32});
+  }
+  for (int rank = 0; rank < 3; ++rank) network.submit(rank, plan_of(tensors));
+  network.settle();
+  const std::vector<std::uint32_t> of_the_root{4, 2, 0, 3, 1};
+  for (int repeat = 0; repeat < 2; ++repeat) {
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      network.submit_parameter(0, 0, of_the_root[i]);
+      network.submit_parameter(1, 0, order[i]);
+      network.submit_parameter(2, 0, order[order.size() - 1 - i]);
+      if (order[0] % 2 == 0) network.settle();
+    }
+    network.settle();
+  }
+  return batches_of(network.launches[2]);
+}
+
+}  // namespace
+
+TEST_CASE("a plan's batches depend on the root's order and on sizes, not on who came when") {
+  const std::vector<std::vector<std::uint32_t>> batches = armed_after({0, 1, 2, 3, 4});
+  // 4 and 0 fill a batch, 2 is of another type, 3 and 1 follow; by the place of the last of each.
+  CHECK(batches == std::vector<std::vector<std::uint32_t>>{{2}, {4, 0}, {3, 1}});
+  CHECK(armed_after({3, 1, 4, 0, 2}) == batches);
+  CHECK(armed_after({1, 4, 2, 0, 3}) == batches);
+}
+
+TEST_CASE("parameters of a plan have verbs and phases of their own") {
+  Network network(3);
+  std::vector<TensorSpec> tensors{{"gradients", {12}, DType::f32},
+                                  {"loss", {1}, DType::f32},
+                                  {"parameters", {4}, DType::f32},
+                                  {"seed", {1}, DType::f32},
+                                  {"late", {1}, DType::f32}};
+  tensors[0].op = Op::reduce_scatter;
+  tensors[2].op = Op::allgather;
+  tensors[3].op = Op::broadcast;
+  tensors[3].root = 2;
+  tensors[2].phase = tensors[3].phase = 1;
+  tensors[4].phase = 2;
+  for (int rank = 0; rank < 3; ++rank) network.submit(rank, plan_of(tensors));
+  network.settle();
+  for (int repeat = 0; repeat < 3; ++repeat) step(network, {1, 0, 3, 2, 4});
+  const auto& launches = network.launches[1];
+  REQUIRE(launches.size() == 15);  // the two allreduces are of different phases
+  const std::vector<Op> ops{Op::allreduce, Op::reduce_scatter, Op::broadcast, Op::allgather,
+                            Op::allreduce};
+  for (std::size_t i = 0; i < launches.size(); ++i) {
+    CHECK(launches[i].replayed == (i >= 5));
+    CHECK(launches[i].op == ops[i % 5]);
+    CHECK(launches[i].root == (launches[i].op == Op::broadcast ? 2 : -1));
+  }
+}
+
+TEST_CASE("the verbs of a plan are compared, and those without known sizes refused") {
+  Network network(2);
+  auto scattered = three_parameters();
+  scattered[1].op = Op::reduce_scatter;
+  const Token a = network.submit(0, plan_of(three_parameters()));
+  network.submit(1, plan_of(scattered));
+  network.settle();
+  CHECK(network.status(0, a).message().find("rank 1 has 'b' f32 [20] by reduce_scatter") !=
+        std::string::npos);
+  scattered[1].op = Op::alltoall;
+  const Token b = network.submit(0, plan_of(scattered));
+  CHECK(network.status(0, b).code() == Code::invalid_argument);
+}
+
+TEST_CASE("no rank joins while a plan needs every rank in every step") {
+  Network network(2);
+  auto scattered = three_parameters();
+  scattered[1].op = Op::reduce_scatter;
+  for (int rank = 0; rank < 2; ++rank) network.submit(rank, plan_of(scattered));
+  network.settle();
+  Request join;
+  join.op = Op::join;
+  join.name = "join";
+  const Token joined = network.submit(0, join);
+  CHECK(network.status(0, joined).code() == Code::invalid_argument);
+  CHECK(network.status(0, joined).message().find("plan 'plan'") != std::string::npos);
 }

@@ -39,6 +39,9 @@ class ScenarioBuilder {
   struct Plan {
     int process_set = 0;
     int parameters = 0;
+    std::vector<int> phases = {};  ///< per parameter
+    bool joinable = true;          ///< ranks that have joined can follow it
+    bool has_phases() const { return phases.back() > 0; }
   };
 
   int add_operation(const std::string& name, int process_set) {
@@ -69,6 +72,14 @@ class ScenarioBuilder {
       if (!block.empty() && random_.chance(5)) repeat_one(block);
     }
     append(std::move(blocks), thread);
+    for (std::vector<Block>& later : std::exchange(later_, {})) finish(std::move(later), thread);
+  }
+
+  /// Where the wishes of a later phase of the blocks' plans go.
+  std::vector<Block>& blocks_of(int phase, std::vector<Block>& first) {
+    if (phase == 0) return first;
+    while (later_.size() < static_cast<std::size_t>(phase)) later_.push_back(empty_blocks());
+    return later_[static_cast<std::size_t>(phase) - 1];
   }
 
   void append(std::vector<Block> blocks, std::size_t thread) {
@@ -104,6 +115,23 @@ class ScenarioBuilder {
     }
     wish.operation = add_operation(name, process_set);
     return wish;
+  }
+
+  /// Several phases, and other verbs than allreduce.
+  void add_phases(Plan& plan, protocol::Request& request) {
+    int phase = 0;
+    for (protocol::TensorSpec& tensor : request.tensors) {
+      if (!plan.phases.empty() && random_.chance(30)) ++phase;
+      tensor.phase = phase;
+      plan.phases.push_back(phase);
+      const int kind = random_.between(0, 7);
+      tensor.op = kind < 4   ? Op::allreduce
+                  : kind < 5 ? Op::reduce_scatter
+                  : kind < 6 ? Op::allgather
+                             : Op::broadcast;
+      if (tensor.op == Op::broadcast) tensor.root = members(plan.process_set).front();
+      plan.joinable = plan.joinable && tensor.op == Op::allreduce;
+    }
   }
 
   protocol::Request random_request(int process_set, const std::string& name) {
@@ -153,6 +181,7 @@ class ScenarioBuilder {
   Scenario scenario_;
   std::size_t threads_ = 1;
   std::vector<Plan> plans_;
+  std::vector<std::vector<Block>> later_;  ///< after the blocks that are being made
 };
 
 }  // namespace ringleader::sim

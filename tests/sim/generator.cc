@@ -27,7 +27,10 @@ class Generator : ScenarioBuilder {
         phase();
       }
     }
-    const bool joins = options_.joins && threads_ == 1 && random_.chance(40);
+    const bool joinable = std::all_of(plans_.begin(), plans_.end(), [](const Plan& plan) {
+      return plan.joinable || plan.process_set != 0;
+    });
+    const bool joins = options_.joins && threads_ == 1 && joinable && random_.chance(40);
     if (joins) uneven_phase();
     if (random_.chance(30)) phase();
     const bool deadlocks = options_.deadlocks && scenario_.ranks > 1 && random_.chance(20);
@@ -67,9 +70,14 @@ class Generator : ScenarioBuilder {
   }
 
   void add_plan() {
-    const Plan plan{any_process_set(), random_.between(1, 8)};
+    Plan plan{any_process_set(), random_.between(1, 8)};
     Wish wish =
         plan_wish(plan.process_set, plan.parameters, "plan" + std::to_string(plans_.size()));
+    if (random_.chance(30)) {
+      add_phases(plan, wish.request);
+    } else {
+      plan.phases.assign(wish.request.tensors.size(), 0);
+    }
     wish.plan = static_cast<int>(plans_.size());
     plans_.push_back(plan);
     std::vector<Block> blocks = empty_blocks();
@@ -95,7 +103,8 @@ class Generator : ScenarioBuilder {
       wish.plan = plan;
       wish.plan_parameter = i;
       wish.operation = add_operation("parameter" + std::to_string(i), info.process_set);
-      for (const int rank : ranks) block_of(rank, blocks).push_back(wish);
+      std::vector<Block>& place = blocks_of(info.phases[static_cast<std::size_t>(i)], blocks);
+      for (const int rank : ranks) block_of(rank, place).push_back(wish);
     }
   }
 
@@ -151,6 +160,7 @@ class Generator : ScenarioBuilder {
     for (int step = random_.between(2, 4); step > 0; --step) {
       std::vector<Block> blocks = empty_blocks();
       for (std::size_t plan = thread; plan < plans_.size(); plan += threads_) {
+        if (plans_[plan].has_phases()) continue;  // whose steps cannot overlap
         add_plan_step(blocks, static_cast<int>(plan), members(plans_[plan].process_set));
       }
       for (int rank = 0; rank < scenario_.ranks; ++rank) {
@@ -195,7 +205,8 @@ class Generator : ScenarioBuilder {
   void deadlock() {
     std::vector<Block> blocks = empty_blocks();
     const int culprit = random_.between(0, scenario_.ranks - 1);
-    const bool in_a_plan = !plans_.empty() && plans_[0].process_set == 0 && random_.chance(50);
+    const bool in_a_plan = !plans_.empty() && plans_[0].process_set == 0 &&
+                           !plans_[0].has_phases() && random_.chance(50);
     if (in_a_plan) {
       const std::size_t first = scenario_.operations.size();
       add_plan_step(blocks, 0, members(0));
@@ -225,14 +236,20 @@ class Generator : ScenarioBuilder {
   /// Steps of all plans and nothing else: after two of them, no message may be sent.
   void quiet_phase() {
     constexpr int kSteps = 5;
+    std::vector<std::size_t> loud;
     for (int step = 0; step < kSteps; ++step) {
+      if (step == 3) {
+        for (const Program& program : scenario_.programs) loud.push_back(program[0].size());
+      }
       std::vector<Block> blocks = empty_blocks();
       for (std::size_t plan = 0; plan < plans_.size(); ++plan) {
         add_plan_step(blocks, static_cast<int>(plan), members(plans_[plan].process_set));
       }
       finish(std::move(blocks));
     }
-    scenario_.quiet_plan_steps = kSteps - 3;
+    for (std::size_t rank = 0; rank < loud.size(); ++rank) {
+      scenario_.quiet_blocks.push_back(scenario_.programs[rank][0].size() - loud[rank]);
+    }
   }
 };
 

@@ -75,7 +75,7 @@ struct Scenario {
   std::int64_t stall_abort = 0;    ///< ticks until it gives up; 0: never
   int victim = 0;
   Damage damage;
-  int quiet_plan_steps = 0;  ///< how many of the last blocks must need no message (I8)
+  std::vector<std::size_t> quiet_blocks;  ///< per rank: the last ones that need no message (I8)
 
   bool has_faults() const {
     return shutdown_at >= 0 || loss_at >= 0 || stop_at >= 0 || damage.kind != Damage::Kind::none;

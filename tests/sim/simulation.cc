@@ -185,7 +185,7 @@ class Simulation {
   }
 
   void send(int from, int to, protocol::Payload bytes) {
-    const bool quiet = quiet_ranks_ == scenario_.ranks && scenario_.quiet_plan_steps > 0;
+    const bool quiet = quiet_ranks_ == scenario_.ranks && !scenario_.quiet_blocks.empty();
     if (quiet && !delivering_) {  // what is passed on was sent before
       checker_.fail("I8", "rank " + std::to_string(from) + " sends in a step of armed plans");
     }
@@ -292,7 +292,7 @@ class Simulation {
 
   /// Counts the ranks that have only the quiet steps left.
   void note_quiet(int rank) {
-    if (scenario_.quiet_plan_steps == 0) return;
+    if (scenario_.quiet_blocks.empty()) return;
     if (at(rank).blocks_left() == at(rank).quiet_blocks()) ++quiet_ranks_;
   }
 

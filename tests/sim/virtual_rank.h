@@ -77,13 +77,7 @@ struct VirtualRank {
   std::size_t blocks_left() const { return program()[0].size() - threads[0].block; }
 
   /// Blocks of the rank that belong to the quiet steps: ranks outside all plans have none.
-  std::size_t quiet_blocks() const {
-    const std::vector<Block>& blocks = program()[0];
-    const bool member =
-        !blocks.empty() && std::all_of(blocks.back().begin(), blocks.back().end(),
-                                       [](const Wish& wish) { return wish.plan_parameter; });
-    return member ? static_cast<std::size_t>(scenario->quiet_plan_steps) : 0;
-  }
+  std::size_t quiet_blocks() const { return scenario->quiet_blocks[rank]; }
 
   const Scenario* scenario;
   std::size_t rank;

@@ -71,7 +71,7 @@ class DistributedOptimizer {
   ~DistributedOptimizer() {
     if (reducer_ == nullptr) return;  // it was moved from
     if constexpr (detail::can_be_sharded<Optimizer>()) {
-      if (!reducer_->shards().empty() || sharded_) adapter_->unshard(*optimizer_);
+      if (sharded_) adapter_->unshard(*optimizer_);
     }
   }
   DistributedOptimizer(DistributedOptimizer&&) noexcept = default;
@@ -95,7 +95,7 @@ class DistributedOptimizer {
   /// Until the guard is gone, gradients that become ready stay here: the program accumulates them,
   /// and those of the next pass without a guard are reduced with all that has been added up. The
   /// program divides by the number of passes where it wants their mean.
-  [[nodiscard]] NoSyncGuard no_sync() { return NoSyncGuard(unsharded("no_sync()")); }
+  [[nodiscard]] NoSyncGuard no_sync() { return NoSyncGuard(*reducer_); }
 
   /// For ranks with different numbers of steps: the guard's end waits until all ranks have come
   /// there, while this rank contributes zeros to the others' steps; then all continue with the
@@ -104,13 +104,24 @@ class DistributedOptimizer {
   /// throws invalid_argument.
   ///
   ///   { const auto guard = optimizer.join(); while (data.next()) { ...; optimizer.step(); } }
-  [[nodiscard]] JoinGuard join() { return JoinGuard(unsharded("join()")); }
+  [[nodiscard]] JoinGuard join() { return JoinGuard(*reducer_); }
 
-  /// With `virtual_workers`: the numbers of this rank's, for a loop that computes the gradients of
-  /// one after another. Leaving the loop early gives the step up.
+  /// With OptimizerOptions::virtual_workers: calls `compute_gradients` with the number of each of
+  /// this rank's workers, one after another. An exception out of it gives the step up.
   ///
-  ///   for (int worker : optimizer.virtual_workers()) compute_gradients(batch_of(worker));
-  VirtualWorkers virtual_workers() { return VirtualWorkers(unsharded("virtual_workers()")); }
+  ///   optimizer.virtual_workers([&](int worker) { compute_gradients(batch_of(worker)); });
+  ///
+  /// Errors: invalid_argument without that option, or while gradients are on their way.
+  template <typename Compute>
+  void virtual_workers(Compute&& compute_gradients) {
+    const auto [first, count] = reducer_->begin_workers();
+    Transaction transaction(*reducer_);
+    for (int worker = first; worker < first + count; ++worker) {
+      compute_gradients(worker);
+      reducer_->end_worker();
+    }
+    transaction.done = true;
+  }
 
   /// Waits until every gradient holds the result of all ranks, so that it can be clipped or
   /// inspected; the next step() does not reduce again. A program may leave that step() out, on all
@@ -137,7 +148,7 @@ class DistributedOptimizer {
   double clip_gradient_norm(double norm_max, bool error_if_nonfinite = false,
                             SourceLocation where = SourceLocation::current()) {
     reducer_->check(where);
-    return unsharded("clip_gradient_norm()").clip_norm(norm_max, error_if_nonfinite, where);
+    return reducer_->clip_norm(norm_max, error_if_nonfinite, where);
   }
 
   /// synchronize() unless that was done, then the optimizer's own step. If that throws, the step is
@@ -160,12 +171,14 @@ class DistributedOptimizer {
   /// step returns. Blocks.
   template <typename Closure, typename = std::enable_if_t<std::is_invocable_v<Closure&>>>
   auto step(Closure&& evaluate, SourceLocation where = SourceLocation::current()) {
-    unsharded("step(closure)");
     const StepGuard guard(*stepping_, where);
     reducer_->check(where);
     Transaction transaction(*reducer_);
     const TraceRange range("optimizer");
+    bool evaluated = false;
     auto result = adapter_->step(*optimizer_, [&] {
+      // Where it evaluates again, what it has updated since is given to all.
+      if (std::exchange(evaluated, true)) reducer_->begin_step(where);
       auto loss = evaluate();
       collect(where);
       if constexpr (std::is_arithmetic_v<decltype(loss)>) {
@@ -173,9 +186,9 @@ class DistributedOptimizer {
       } else {
         reducer_->combine_loss(adapter_->loss(loss), where);
       }
-      reducer_->begin_step(where);
       return loss;
     });
+    if (evaluated) reducer_->begin_step(where);
     transaction.done = true;
     return result;
   }
@@ -246,7 +259,7 @@ class DistributedOptimizer {
       if (!scalars.empty()) compare_scalars(scalars, options, where);
     }
     if constexpr (detail::can_be_sharded<Optimizer>()) {
-      if (sharded_) adapter_->shard(*optimizer_, reducer_->shards());
+      if (sharded_) adapter_->shard(*optimizer_, reducer_->stepped());
     }
     if (options.broadcast_parameters && !sharded_) {
       hand_over(*adapter_, *optimizer_, options, options.root, where);
@@ -284,6 +297,12 @@ class DistributedOptimizer {
         hooks.scalars = [=] { return adapter->scalars(*optimizer); };
       }
     }
+    if constexpr (detail::can_be_sharded<Optimizer>()) {
+      hooks.update = [=]([[maybe_unused]] const std::vector<bool>& used) {
+        if constexpr (detail::Has<detail::SetUsedOf, Optimizer>::value) adapter->set_used(used);
+        adapter->step(*optimizer);
+      };
+    }
     hooks.hand_over = [=, options = options_](int root) {
       return hand_over(*adapter, *optimizer, options, root, {});
     };
@@ -316,11 +335,6 @@ class DistributedOptimizer {
   void update() {
     const TraceRange range("optimizer");
     adapter_->step(*optimizer_);
-  }
-
-  GradientReducer& unsharded(const char* member) {
-    if (!sharded_) return *reducer_;
-    throw Error(Status(Code::unsupported, std::string(member) + " cannot be used with sharding"));
   }
 
   void collect(SourceLocation where) {

@@ -11,6 +11,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 namespace ringleader {
@@ -123,7 +124,7 @@ void GradientReducer::Impl::check(SourceLocation where) {
                                    slot.name));
     }
     slot.gradient = TensorView(now.gradient, slot.gradient.shape(), slot.gradient.dtype());
-    transport_->moved(i);
+    pipeline_->moved(i);
   }
 }
 
@@ -134,6 +135,7 @@ void GradientReducer::Impl::finish_join() {
     if (failed_pass_ || (!synchronized_ && begun())) complete(failed_pass_, {});
     forget_passes();
   }
+  if (sharded()) return join_shards();
   const ProcessSet process_set = options_.process_set;
   const int last = ringleader::join(process_set);
   broadcast_parameters(parameter_slots(), last, process_set);
@@ -148,6 +150,39 @@ void GradientReducer::Impl::finish_join() {
   state_unknown_ = differs != 0 && !handed_over && !options_.stateless;
   steps_ = static_cast<std::uint64_t>(steps);
   periods_ = 0;
+}
+
+/// Nobody else has this rank's shard of the state, so it steps with the others, on gradients of
+/// theirs, until no rank has data. Then all have the same parameters, and each its state.
+void GradientReducer::Impl::join_shards() {
+  for (bool others_have_data = true; others_have_data;) {
+    bool steps = false;
+    {
+      const std::lock_guard lock(mutex_);
+      clear_gradients();
+      joined_ = true;
+      try {
+        complete(false, {});
+      } catch (...) {
+        joined_ = false;
+        throw;
+      }
+      joined_ = false;
+      others_have_data = contributors_ > 0;
+      steps = others_have_data && !all_abandon_;
+    }
+    if (steps) hooks_.update(used());
+    const std::lock_guard lock(mutex_);
+    pipeline_->finish_step({});
+    if (steps) ++steps_;
+  }
+}
+
+void GradientReducer::Impl::clear_gradients() {
+  for (std::size_t i = 0; i < parameters_; ++i) {
+    const TensorView& gradient = slots_[i].gradient;
+    if (gradient.bytes() > 0) std::memset(gradient.data(), 0, gradient.bytes());
+  }
 }
 
 }  // namespace ringleader

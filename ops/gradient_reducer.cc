@@ -6,10 +6,8 @@
 #include <ringleader/ops/current_session.h>
 #include <ringleader/ops/gradient_reducer_impl.h>
 #include <ringleader/ops/optimizer_checks.h>
-#include <ringleader/ops/plan_transport.h>
 #include <ringleader/ops/scaling.h>
 #include <ringleader/ops/session.h>
-#include <ringleader/ops/sharded_state.h>
 
 #include <fmt/core.h>
 #include <xxhash.h>
@@ -71,6 +69,7 @@ GradientReducer::Impl::Impl(std::vector<Slot> slots, GradientMeaning meaning,
       announced_(exchanges_use()) {
   joins_ = current_runtime("DistributedOptimizer")->joins_done(options_.process_set.id);
   device_ = current_device();
+  contributors_ = options_.process_set.size();
   check_optimizer(slots_, options_);
   passes_ = options_.virtual_workers > 0 ? options_.virtual_workers / options_.process_set.size()
                                          : options_.passes_per_step;
@@ -93,18 +92,18 @@ GradientReducer::Impl::Impl(std::vector<Slot> slots, GradientMeaning meaning,
   announcements_.assign(parameters_, 0);
   held_back_.assign(parameters_, false);
   submitted_.assign(slots_.size(), false);
-  // The plan first: it names what differs between ranks.
-  auto plan = std::make_unique<PlanTransport>(slots_, meaning_, options_, passes_, where);
+  const PipelineSpec spec{slots_, parameters_, meaning_, options_, passes_};
+  if (sharded()) {
+    compare_parameters(spec, where);
+  } else {
+    pipeline_ = make_replicate(spec, where);
+  }
   if (options_.broadcast_parameters) {
     ringleader::broadcast_parameters(parameter_slots(), options_.root, options_.process_set);
   }
-  if (options_.sharding == Sharding::optimizer_state) {
-    plan.reset();  // it was for the agreement
-    transport_ = make_sharded_state(slots_, parameters_, meaning_, options_);
+  if (sharded()) {
+    pipeline_ = make_shard(spec, where);
     claim_.emplace(parameter_slots(), options_.name);
-  } else {
-    plan->move_gradients();
-    transport_ = std::move(plan);
   }
   log_options();
 }
@@ -117,7 +116,7 @@ GradientReducer::Impl::~Impl() {
   if (!in_flight()) return;
   try {
     submit_rest(false, {});
-    static_cast<void>(transport_->wait_for_all());
+    static_cast<void>(pipeline_->wait_for_all());
   } catch (const Error&) {  // the library is over, and nothing on its way any more
   }
 }
@@ -211,6 +210,7 @@ void GradientReducer::Impl::prepare_missing(std::size_t index) {
 
 void GradientReducer::Impl::begin_workers() {
   const std::lock_guard lock(mutex_);
+  if (failed_pass_) give_up({});
   if (in_flight()) {
     refuse(options_, "virtual_workers() again before step(), while gradients are on their way");
   }
@@ -240,17 +240,24 @@ bool GradientReducer::Impl::submit_pass(SourceLocation where) {
   return true;
 }
 
+/// A program that announces its gradients says by that when a step begins that follows one that was
+/// left out. Of the others it is told by what the gradients hold.
+bool GradientReducer::Impl::tells() const {
+  return announced_ || !sums_.empty() || !has_agreement();
+}
+
+void GradientReducer::Impl::remember_gradients() {
+  if (!tells()) hash_ = hash_of_gradients();
+}
+
 void GradientReducer::Impl::synchronize(bool for_step, SourceLocation where) {
   const std::lock_guard lock(mutex_);
   if (failed_pass_) give_up(where);
-  // A program that announces its gradients says by that when a step begins that follows one that
-  // was left out. Of the others it is told by what the gradients hold.
-  const bool tells = announced_ || !sums_.empty() || !has_agreement();
-  if (synchronized_ && (tells || (for_step && hash_of_gradients() == hash_))) return;
+  if (synchronized_ && (tells() || (for_step && hash_of_gradients() == hash_))) return;
   if (holding_back_) refuse(options_, "gradients cannot be used inside no_sync()");
   if (!sums_.empty() && passes_done_ != passes_) {
-    refuse(options_, fmt::format("the gradients of {} of {} virtual workers were computed; loop "
-                                 "over virtual_workers()",
+    refuse(options_, fmt::format("the gradients of {} of {} virtual workers were computed; compute "
+                                 "them in virtual_workers()",
                                  passes_done_, passes_));
   }
   if (synchronized_) {
@@ -259,7 +266,7 @@ void GradientReducer::Impl::synchronize(bool for_step, SourceLocation where) {
     complete(false, where);
   }
   synchronized_ = true;
-  if (!for_step && !tells) hash_ = hash_of_gradients();
+  if (!for_step) remember_gradients();
 }
 
 /// The gradients have been reduced in this step. Either the program has left it out, and these are
@@ -277,7 +284,7 @@ void GradientReducer::Impl::reduce_again(SourceLocation where) {
     throw;
   }
   again_ = false;
-  if (sums && agreement_->hear(transport_->sum_factor()).contents_equal) restore(before);
+  if (sums && agreement_->hear(pipeline_->sum_factor()).contents_equal) restore(before);
 }
 
 std::uint64_t GradientReducer::Impl::hash_of_gradients() const {
@@ -349,7 +356,7 @@ void GradientReducer::Impl::give_up(SourceLocation where) {
 /// Every rank has submitted every slot when this returns. Throws after that, if at all.
 void GradientReducer::Impl::complete(bool abandons, SourceLocation where) {
   submit_rest(abandons, where);
-  const Status first_error = transport_->wait_for_all();
+  const Status first_error = pipeline_->wait_for_all();
   std::fill(submitted_.begin(), submitted_.end(), false);
   ++periods_;
   failed_pass_ = false;
@@ -358,7 +365,9 @@ void GradientReducer::Impl::complete(bool abandons, SourceLocation where) {
     throw Error(first_error);
   }
   if (!has_agreement()) return;
-  const StepHeard heard = agreement_->hear(transport_->sum_factor());
+  const StepHeard heard = agreement_->hear(pipeline_->sum_factor());
+  contributors_ = heard.ranks;
+  all_abandon_ = heard.abandoning > 0;
   judge(heard, abandons, where);
   if (options_.average_over_contributors) divide_by_contributors(heard.ranks);
 }
@@ -367,10 +376,14 @@ void GradientReducer::Impl::complete(bool abandons, SourceLocation where) {
 void GradientReducer::Impl::submit_rest(bool abandons, SourceLocation where) {
   for (std::size_t i = parameters_; i-- > 0;) {
     if (submitted_[i]) continue;
-    prepare_missing(i);
+    if (!joined_) prepare_missing(i);
     submit(i, runtime::Runtime::Wake::no, where);
   }
   if (!has_agreement() || submitted_[parameters_]) return;
+  if (joined_) {
+    agreement_->say_nothing();
+    return submit(parameters_, runtime::Runtime::Wake::no, where);
+  }
   notice_joins();
   StepSaid said{rank(), abandons, steps_, {}, {}};
   if (hooks_.scalars != nullptr && periods_ % kPeriodsPerComparison == 0) {
@@ -394,7 +407,7 @@ void GradientReducer::Impl::notice_joins() {
 
 void GradientReducer::Impl::submit(std::size_t index, runtime::Runtime::Wake wake,
                                    SourceLocation where) {
-  transport_->submit(index, wake, where);
+  pipeline_->submit(index, wake, where);
   submitted_[index] = true;
 }
 
@@ -402,8 +415,8 @@ void GradientReducer::Impl::submit(std::size_t index, runtime::Runtime::Wake wak
 void GradientReducer::Impl::divide_by_contributors(int ranks) {
   const int size = options_.process_set.size();
   if (ranks == size || ranks == 0 || meaning_ == GradientMeaning::sum) return;
-  for (std::size_t i = 0; i < parameters_; ++i) {
-    scale(slots_[i].gradient, static_cast<double>(size) / ranks);
+  for (const Slot& slot : pipeline_->stepped()) {
+    scale(slot.gradient, static_cast<double>(size) / ranks);
   }
 }
 
@@ -417,7 +430,7 @@ std::vector<bool> GradientReducer::Impl::used() const {
 
 void GradientReducer::Impl::begin_step(SourceLocation where) {
   const std::lock_guard lock(mutex_);
-  transport_->finish_step(where);
+  pipeline_->finish_step(where);
   count_unannounced();
   ++steps_;
   forget_passes();

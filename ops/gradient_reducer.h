@@ -95,6 +95,10 @@ struct ReducerHooks {
   /// A hash of 20 bits of what must be equal in this very step: where a function is evaluated.
   std::function<std::uint32_t()> point;
 
+  /// Makes the optimizer's step, given which parameters any rank has used: where the state is
+  /// divided, a rank without data steps its shard with the others.
+  std::function<void(const std::vector<bool>&)> update;
+
   /// Overwrites the optimizer's state with that of this world rank, collectively; false if it does
   /// not know the state.
   std::function<bool(int)> hand_over;
@@ -147,20 +151,25 @@ class GradientReducer {
   /// Replaces the loss of this rank's batch by that of all ranks, as the gradients are. Blocks.
   void combine_loss(const TensorView& loss, SourceLocation where);
 
+  /// With virtual workers: the number of this rank's first, which begins now, and how many it has.
+  std::pair<int, int> begin_workers();
+  /// The worker's pass is over. Gradients that were not announced are taken as they are, or as
+  /// zeros once the program has announced any.
+  void end_worker();
+
   /// After synchronize(), with ReducerHooks::missing: per parameter, whether any rank has it.
   std::vector<bool> used() const;
 
   /// Steps that this rank has made.
   std::uint64_t steps() const;
 
-  /// The parameters; and with sharding, what the optimizer is to step instead.
+  /// The parameters; and what the optimizer is to step, which with sharding is something else.
   std::vector<Slot> parameters() const;
-  const std::vector<Slot>& shards() const;
+  std::vector<Slot> stepped() const;
 
  private:
   friend class NoSyncGuard;
   friend class JoinGuard;
-  friend class VirtualWorkers;
   class Impl;
   std::unique_ptr<Impl> impl_;
 };
@@ -202,34 +211,6 @@ class StepGuard {
 
  private:
   std::atomic<bool>& stepping_;
-};
-
-/// A range for one loop.
-class VirtualWorkers {
- public:
-  explicit VirtualWorkers(GradientReducer& reducer);
-
-  class Iterator {
-   public:
-    Iterator(GradientReducer::Impl* reducer, int worker) : reducer_(reducer), worker_(worker) {}
-    int operator*() const { return worker_; }
-    /// Ends the worker's pass. Gradients that were not announced are taken as they are, or as zeros
-    /// once the program has announced any.
-    Iterator& operator++();
-    bool operator!=(const Iterator& other) const { return worker_ != other.worker_; }
-
-   private:
-    GradientReducer::Impl* reducer_;
-    int worker_;
-  };
-
-  Iterator begin() const { return {&reducer_, first_}; }
-  Iterator end() const { return {&reducer_, last_}; }
-
- private:
-  GradientReducer::Impl& reducer_;
-  int first_ = 0;
-  int last_ = 0;
 };
 
 }  // namespace ringleader

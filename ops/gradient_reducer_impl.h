@@ -12,9 +12,10 @@
 // it, so that the next one starts clean.
 #pragma once
 
+#include <ringleader/ops/combinations.h>
 #include <ringleader/ops/gradient_reducer.h>
-#include <ringleader/ops/gradient_transport.h>
 #include <ringleader/ops/optimizer_checks.h>
+#include <ringleader/ops/pipeline.h>
 #include <ringleader/ops/step_agreement.h>
 #include <ringleader/ops/tree_accumulator.h>
 
@@ -22,6 +23,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -44,6 +46,7 @@ class GradientReducer::Impl {
   void begin_step(SourceLocation where);
   void drop_step();
   void finish_join();
+  void join_shards();
   void check(SourceLocation where);
 
   // For the guards.
@@ -53,7 +56,10 @@ class GradientReducer::Impl {
   void end_worker();
 
   const std::vector<Slot>& slots() const { return slots_; }
-  const std::vector<Slot>& shards() const { return transport_->shards(); }
+  std::span<const Slot> stepped() const { return pipeline_->stepped(); }
+  bool sharded() const { return options_.sharding != Sharding::none; }
+  double clip_norm(double norm_max, SourceLocation where);
+  void need_all(Feature feature) const;
   std::size_t parameters() const { return parameters_; }
   std::vector<Slot> parameter_slots() const;
   std::vector<bool> used() const;
@@ -82,6 +88,9 @@ class GradientReducer::Impl {
   void forget_passes();
   void count_unannounced();
   void report_unused() const;
+  bool tells() const;
+  void remember_gradients();
+  void clear_gradients();
   bool begun() const;
   bool in_flight() const;
   void note_failed_pass();
@@ -97,7 +106,7 @@ class GradientReducer::Impl {
   std::optional<ParameterClaim> claim_;
   bool together_ = false;  ///< the gradients are submitted when all are there
   int passes_ = 1;         ///< per step
-  std::unique_ptr<GradientTransport> transport_;
+  std::unique_ptr<Pipeline> pipeline_;
   std::vector<TreeAccumulator> sums_;  ///< per parameter; empty without virtual workers
 
   mutable std::mutex mutex_;
@@ -111,6 +120,9 @@ class GradientReducer::Impl {
   int passes_done_ = 0;             ///< with virtual workers
   bool holding_back_ = false;
   bool synchronized_ = false;
+  bool all_abandon_ = false;    ///< the last reduction was of a step that is given up
+  int contributors_ = 0;        ///< ranks that had data in the last reduction
+  bool joined_ = false;         ///< this rank has none, and steps its shard
   bool again_ = false;          ///< what is being reduced may have been reduced before
   std::uint64_t hash_ = 0;      ///< of the gradients when the program last synchronized
   bool refused_ = false;        ///< a gradient came twice; another one begins a step

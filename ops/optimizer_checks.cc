@@ -2,6 +2,7 @@
 #include <ringleader/ops/optimizer_checks.h>
 
 #include <ringleader/core/status.h>
+#include <ringleader/ops/combinations.h>
 #include <ringleader/ops/current_session.h>
 
 #include <fmt/core.h>
@@ -33,15 +34,11 @@ void check_memory(const Slot& slot, const Slot& first, const OptimizerOptions& o
                                 "memory",
                                 slot.name));
   }
-  if (device == Device::host) return;
-  if (current_device() == nullptr) {
+  if (device != Device::host && current_device() == nullptr) {
     throw Error(Status(Code::unsupported,
                        fmt::format("DistributedOptimizer '{}': the gradients are in {} memory, and "
                                    "this build, or some rank, has no such device",
                                    options.name, name_of(device))));
-  }
-  if (options.virtual_workers > 0) {
-    refuse(options, "virtual_workers is for gradients in host memory");
   }
 }
 
@@ -129,12 +126,6 @@ void check_options(const OptimizerOptions& options) {
            "RINGLEADER_DETERMINISTIC at 1 and RINGLEADER_BACKEND at its default, and let "
            "mpirun number the ranks of a host in a row");
   }
-  if (options.passes_per_step != 1) refuse(options, "virtual_workers replace passes_per_step");
-  if (options.compression != Compression::none) {
-    refuse(options,
-           "compression would round between the virtual workers of different ranks; use "
-           "either");
-  }
 }
 
 }  // namespace
@@ -146,6 +137,7 @@ void refuse(const OptimizerOptions& options, std::string_view why) {
 
 void check_optimizer(const std::vector<Slot>& slots, const OptimizerOptions& options) {
   check_options(options);
+  check_combinations(options, slots.empty() ? Device::host : slots.front().gradient.device());
   check_slots(slots, options);
 }
 

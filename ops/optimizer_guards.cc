@@ -3,7 +3,9 @@
 // The small members of GradientReducer, and the guards of DistributedOptimizer.
 #include <ringleader/ops/broadcast.h>
 #include <ringleader/ops/collectives.h>
+#include <ringleader/ops/combinations.h>
 #include <ringleader/ops/current_session.h>
+#include <ringleader/ops/exact_sum.h>
 #include <ringleader/ops/gradient_reducer_impl.h>
 #include <ringleader/ops/optimizer_checks.h>
 #include <ringleader/ops/scaling.h>
@@ -18,17 +20,12 @@
 namespace ringleader {
 namespace {
 
-double clip_norm_on_device(const std::vector<TensorView>& gradients, double norm_max) {
-  const std::shared_ptr<DevicePort> device = current_device();
-  const Result<double> squares = device->sum_of_squares(gradients);
+double norm_on_device(std::span<const Slot> slots) {
+  std::vector<TensorView> gradients;
+  for (const Slot& slot : slots) gradients.push_back(slot.gradient);
+  const Result<double> squares = current_device()->sum_of_squares(gradients);
   throw_if_error(squares.status());
-  const double norm = std::sqrt(*squares);
-  if (std::isfinite(norm) && norm > norm_max) {
-    for (const TensorView& gradient : gradients) {
-      throw_if_error(device->multiply(gradient, norm_max / norm));
-    }
-  }
-  return norm;
+  return std::sqrt(*squares);
 }
 
 }  // namespace
@@ -54,7 +51,9 @@ void GradientReducer::check(SourceLocation where) { impl_->check(where); }
 std::vector<bool> GradientReducer::used() const { return impl_->used(); }
 std::uint64_t GradientReducer::steps() const { return impl_->steps(); }
 std::vector<Slot> GradientReducer::parameters() const { return impl_->parameter_slots(); }
-const std::vector<Slot>& GradientReducer::shards() const { return impl_->shards(); }
+std::vector<Slot> GradientReducer::stepped() const {
+  return {impl_->stepped().begin(), impl_->stepped().end()};
+}
 
 double GradientReducer::clip_norm(double norm_max, bool error_if_nonfinite, SourceLocation where) {
   if (!(norm_max >= 0)) {
@@ -63,29 +62,62 @@ double GradientReducer::clip_norm(double norm_max, bool error_if_nonfinite, Sour
                        norm_max));
   }
   impl_->synchronize(false, where);
-  std::vector<TensorView> gradients;
-  for (const Slot& slot : std::span(impl_->slots()).first(impl_->parameters())) {
-    gradients.push_back(slot.gradient);
-  }
-  double norm = 0;
-  if (gradients[0].device() != Device::host) {
-    norm = clip_norm_on_device(gradients, norm_max);
-  } else {
-    double squares = 0;
-    for (const TensorView& gradient : gradients) squares += sum_of_squares(gradient);
-    norm = std::sqrt(squares);
-    // Nothing is scaled by a norm that is not finite: it would spread to all gradients.
-    if (std::isfinite(norm) && norm > norm_max) {
-      for (const TensorView& gradient : gradients) scale(gradient, norm_max / norm);
-    }
-  }
+  const double norm = impl_->clip_norm(norm_max, where);
   if (error_if_nonfinite && !std::isfinite(norm)) {
     refuse(impl_->options(), fmt::format("the norm of the gradients is {}, on all ranks", norm));
   }
   return norm;
 }
 
+/// The same bits however the gradients are divided among ranks.
+double GradientReducer::Impl::clip_norm(double norm_max, SourceLocation where) {
+  const std::lock_guard lock(mutex_);
+  const std::span<const Slot> slots = stepped();
+  const bool on_host = slots_[0].gradient.device() == Device::host;
+  double norm = 0;
+  if (on_host) {
+    need_all(Feature::clipping);
+    ExactSum squares;
+    for (const Slot& slot : slots) squares.add_squares(slot.gradient);
+    pipeline_->add_up(squares.digits(), where);
+    norm = std::sqrt(squares.value());
+  } else {
+    norm = norm_on_device(slots);
+  }
+  // Nothing is scaled by a norm that is not finite: it would spread to all gradients.
+  if (!std::isfinite(norm) || norm <= norm_max) return norm;
+  for (const Slot& slot : slots) {
+    if (on_host) {
+      scale(slot.gradient, norm_max / norm);
+    } else {
+      throw_if_error(current_device()->multiply(slot.gradient, norm_max / norm));
+    }
+  }
+  if (on_host) remember_gradients();
+  return norm;
+}
+
+/// With sharding a rank that has joined steps its shard, and knows nothing of what else others do.
+void GradientReducer::Impl::need_all(Feature feature) const {
+  if (!sharded() || contributors_ == options_.process_set.size()) return;
+  refuse(options_, fmt::format("{} with sharding, while some rank has joined: that rank does not "
+                               "know of it",
+                               name_of(feature)));
+}
+
+std::pair<int, int> GradientReducer::begin_workers() {
+  const OptimizerOptions& options = impl_->options();
+  if (options.virtual_workers == 0) {
+    refuse(options, "virtual_workers(): set OptimizerOptions::virtual_workers");
+  }
+  impl_->begin_workers();
+  return {options.process_set.rank() * impl_->passes(), impl_->passes()};
+}
+
+void GradientReducer::end_worker() { impl_->end_worker(); }
+
 void GradientReducer::combine_loss(const TensorView& loss, SourceLocation where) {
+  impl_->need_all(Feature::closure);
   const OptimizerOptions& options = impl_->options();
   ReduceOptions reduce;
   reduce.process_set = options.process_set;
@@ -131,20 +163,14 @@ void GradientReducer::Impl::hold_back(bool value) {
 }
 
 NoSyncGuard::NoSyncGuard(GradientReducer& reducer) : reducer_(*reducer.impl_) {
-  if (reducer_.options().virtual_workers > 0) {
-    throw Error(
-        Status(Code::invalid_argument, "no_sync(): virtual workers accumulate gradients already"));
-  }
+  check_combination(Feature::no_sync, reducer_.options(),
+                    reducer_.slots().front().gradient.device());
   reducer_.hold_back(true);
 }
 NoSyncGuard::~NoSyncGuard() { reducer_.hold_back(false); }
 
 JoinGuard::JoinGuard(GradientReducer& reducer)
-    : reducer_(reducer.impl_.get()), exceptions_(std::uncaught_exceptions()) {
-  if (reducer_->options().sharding != Sharding::none) {
-    throw Error(Status(Code::unsupported, "join() cannot be used with sharding"));
-  }
-}
+    : reducer_(reducer.impl_.get()), exceptions_(std::uncaught_exceptions()) {}
 JoinGuard::JoinGuard(JoinGuard&& other) noexcept
     : reducer_(std::exchange(other.reducer_, nullptr)), exceptions_(other.exceptions_) {}
 
@@ -161,22 +187,5 @@ StepGuard::StepGuard(std::atomic<bool>& stepping, SourceLocation where) : steppi
                                  to_string(where))));
 }
 StepGuard::~StepGuard() { stepping_ = false; }
-
-VirtualWorkers::VirtualWorkers(GradientReducer& reducer) : reducer_(*reducer.impl_) {
-  const OptimizerOptions& options = reducer_.options();
-  if (options.virtual_workers == 0) {
-    throw Error(
-        Status(Code::invalid_argument, "virtual_workers(): set OptimizerOptions::virtual_workers"));
-  }
-  reducer_.begin_workers();
-  first_ = options.process_set.rank() * reducer_.passes();
-  last_ = first_ + reducer_.passes();
-}
-
-VirtualWorkers::Iterator& VirtualWorkers::Iterator::operator++() {
-  ++worker_;
-  reducer_->end_worker();
-  return *this;
-}
 
 }  // namespace ringleader

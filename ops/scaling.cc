@@ -7,20 +7,6 @@
 
 namespace ringleader {
 
-double sum_of_squares(const TensorView& tensor) {
-  const DefaultFloats floats;
-  double sum = 0;
-  with_type(tensor.dtype(), [&](auto element) {
-    using T = decltype(element);
-    const auto* const values = static_cast<const T*>(tensor.data());
-    for (std::int64_t i = 0; i < tensor.count(); ++i) {
-      const double value = to_double(values[i]);
-      sum += value * value;
-    }
-  });
-  return sum;
-}
-
 void scale(const TensorView& tensor, double factor) {
   const DefaultFloats floats;
   with_type(tensor.dtype(), [&](auto element) {

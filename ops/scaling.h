@@ -7,7 +7,6 @@
 
 namespace ringleader {
 
-double sum_of_squares(const TensorView& tensor);
 void scale(const TensorView& tensor, double factor);
 
 }  // namespace ringleader

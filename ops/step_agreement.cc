@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/ops/step_agreement.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace ringleader {
@@ -61,6 +62,11 @@ void StepAgreement::say(const StepSaid& said, const std::vector<bool>& used_here
   if (compared_.scalars) put_number(kHashes, said.scalars.value_or(0), kHashDigits);
   if (compared_.contents) put_number(contents_, said.contents.value_or(0), kHashDigits);
   for (std::size_t i = 0; i < parameters_; ++i) put(use_ + i, used_here[i] ? 1 : 0);
+}
+
+void StepAgreement::say_nothing() {
+  std::fill(f64_.begin(), f64_.end(), 0.0);
+  std::fill(f32_.begin(), f32_.end(), 0.0F);
 }
 
 bool StepAgreement::equal(std::size_t word, std::size_t digits, double ranks, double factor) const {

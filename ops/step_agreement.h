@@ -57,6 +57,9 @@ class StepAgreement {
   /// `used_here` has an entry per parameter.
   void say(const StepSaid& said, const std::vector<bool>& used_here);
 
+  /// This rank has no more data: it does not count.
+  void say_nothing();
+
   /// After the sum. `factor` turns what is in the tensor into the sum over the ranks.
   StepHeard hear(double factor) const;
 

@@ -104,7 +104,9 @@ Status Node::apply_entry(const SetRemovedEntry& entry) {
 }
 
 Status Node::apply_entry(const PlanEntry& entry) {
-  plans_[entry.plan] = PlanState(catalog_.plan(entry.plan)->size());
+  std::vector<std::int32_t> phases;
+  for (const TensorSpec& tensor : entry.request->tensors) phases.push_back(tensor.phase);
+  plans_[entry.plan] = PlanState(phases);
   complete(operations_.find(key_of(*entry.request)), Status(), entry.plan);
   return Status();
 }

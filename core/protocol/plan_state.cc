@@ -4,9 +4,24 @@
 #include <ringleader/core/protocol/mutated.h>
 
 #include <algorithm>
+#include <iterator>
+#include <set>
 #include <utility>
 
 namespace ringleader::protocol {
+
+PlanState::PlanState(const std::vector<std::int32_t>& phases)
+    : ready_(phases.size()), submitted_(phases.size()), in_flight_(phases.size()) {
+  const std::set<std::int32_t> distinct(phases.begin(), phases.end());
+  sizes_.resize(distinct.size());
+  for (const std::int32_t phase : phases) {
+    const auto place = std::distance(distinct.begin(), distinct.find(phase));
+    phases_.push_back(static_cast<std::size_t>(place));
+    ++sizes_[phases_.back()];
+  }
+  left_ = sizes_;
+  order_.reserve(phases.size());
+}
 
 Status PlanState::submit(std::uint32_t index, Token token) {
   if (index >= ready_.size()) {
@@ -16,14 +31,19 @@ Status PlanState::submit(std::uint32_t index, Token token) {
     return Status(Code::duplicate_name,
                   "parameter " + std::to_string(index) + " was submitted twice in one step");
   }
+  const std::size_t phase = phases_[index];
+  if (phase > 0 && left_[phase - 1] > 0) {
+    return Status(Code::invalid_argument, "parameter " + std::to_string(index) +
+                                              " was submitted before those of an earlier phase");
+  }
+  --left_[phase];
   ready_[index] = token;
   in_flight_[index] = true;
   ++in_flight_count_;
   submitted_[index] = true;
   if (order_.size() == submitted_count_) order_.push_back(index);
   if (++submitted_count_ == submitted_.size()) {
-    std::fill(submitted_.begin(), submitted_.end(), false);
-    submitted_count_ = 0;
+    start_step();
     ++step_;
   }
   return Status();
@@ -80,9 +100,15 @@ const std::vector<std::uint32_t>* PlanState::next_batch(bool with_zeros) const {
 void PlanState::abandon_step() {
   phase_ = Phase::negotiated;
   void_from_ = UINT64_MAX;
-  std::fill(submitted_.begin(), submitted_.end(), false);
-  if (std::exchange(submitted_count_, 0) > 0) ++step_;
+  if (submitted_count_ > 0) ++step_;
+  start_step();
   if (order_.size() < submitted_.size()) order_.clear();
+}
+
+void PlanState::start_step() {
+  std::fill(submitted_.begin(), submitted_.end(), false);
+  submitted_count_ = 0;
+  left_ = sizes_;
 }
 
 void PlanState::launched() { ++position_; }

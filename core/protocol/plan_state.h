@@ -13,6 +13,7 @@
 
 #include <ringleader/core/protocol/message.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -26,13 +27,11 @@ constexpr Token kNoToken = 0;
 class PlanState {
  public:
   PlanState() = default;
-  explicit PlanState(std::uint32_t parameters)
-      : ready_(parameters), submitted_(parameters), in_flight_(parameters) {
-    order_.reserve(parameters);
-  }
+  /// phases  per parameter
+  explicit PlanState(const std::vector<std::int32_t>& phases);
 
   /// The rank has parameter `index` ready. Errors: it was submitted in this step already, or has
-  /// not completed since the last.
+  /// not completed since the last; its phase has not come.
   Status submit(std::uint32_t index, Token token);
 
   /// The operation of parameter `index` has completed.
@@ -85,11 +84,16 @@ class PlanState {
   bool first_leave();
 
  private:
+  void start_step();
+
   enum class Phase : std::uint8_t { negotiated, armed, frozen, draining };
 
   Phase phase_ = Phase::negotiated;
-  std::vector<Token> ready_;     ///< per parameter, kNoToken if not ready
-  std::vector<bool> submitted_;  ///< per parameter, in this step
+  std::vector<std::size_t> phases_;   ///< per parameter: 0, 1, ... in their order
+  std::vector<std::uint32_t> sizes_;  ///< per phase: parameters
+  std::vector<std::uint32_t> left_;   ///< per phase: those to come in this step
+  std::vector<Token> ready_;          ///< per parameter, kNoToken if not ready
+  std::vector<bool> submitted_;       ///< per parameter, in this step
   std::uint32_t submitted_count_ = 0;
   std::vector<std::uint32_t> order_;
   std::uint64_t step_ = 0;

@@ -26,13 +26,13 @@ double train(Network& model, const train_mnist::Samples& samples, const Options&
     }
     for (std::int64_t step = 0; step < steps_of(orders[0], options.batch_size); ++step) {
       optimizer.zero_grad();
-      for (const int worker : optimizer.virtual_workers()) {
+      optimizer.virtual_workers([&](int worker) {
         const auto& order = orders[static_cast<std::size_t>(worker)];
         const Tensors batch = tensors_of(batch_of(samples, order, step, options.batch_size));
         torch::Tensor error = torch::nll_loss(model(batch.images), batch.labels);
         error.backward();
         loss = error.item<double>();
-      }
+      });
       optimizer.step();
     }
   }

@@ -158,9 +158,8 @@ RunResult train(const Options& options, Device device, const Dataset& data, Repo
       if (options.optimizer.virtual_workers == 0) {
         compute(0);
       } else {
-        for (const int worker : optimizer.virtual_workers()) {
-          compute(static_cast<std::size_t>(worker) % samplers.size());
-        }
+        optimizer.virtual_workers(
+            [&](int worker) { compute(static_cast<std::size_t>(worker) % samplers.size()); });
       }
 
       optimizer->set_learning_rate(

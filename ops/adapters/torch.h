@@ -115,16 +115,17 @@ class OptimizerAdapter<Optimizer,
   }
 
   void step(Optimizer& optimizer) {
-    // A piece of what has no gradient has none, and is left alone.
-    for (Piece& piece : pieces_) {
-      piece.parameter.mutable_grad() = used_[piece.part_of] ? piece.gradient : torch::Tensor();
-    }
+    give_pieces();
     optimizer.step();
   }
 
   template <typename Closure>
-  static torch::Tensor step(Optimizer& optimizer, Closure evaluate) {
-    return optimizer.step([&]() -> torch::Tensor { return evaluate(); });
+  torch::Tensor step(Optimizer& optimizer, Closure evaluate) {
+    return optimizer.step([&]() -> torch::Tensor {
+      torch::Tensor loss = evaluate();
+      give_pieces();
+      return loss;
+    });
   }
 
   /// What some rank has used has a gradient on all; what none has used stays as it is.
@@ -212,6 +213,13 @@ class OptimizerAdapter<Optimizer,
     torch::Tensor gradient;
     std::size_t part_of = 0;
   };
+
+  /// A piece of what has no gradient has none, and is left alone.
+  void give_pieces() {
+    for (Piece& piece : pieces_) {
+      piece.parameter.mutable_grad() = used_[piece.part_of] ? piece.gradient : torch::Tensor();
+    }
+  }
 
   void hook_parameters() {
     const auto hooks = hooks_.lock();

@@ -9,6 +9,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <stdexcept>
 #include <string>
 
 using namespace ringleader;
@@ -55,12 +56,12 @@ TEST_CASE("virtual workers: the bits of one rank's tree, whatever the number of 
   const bool announces = GENERATE(false, true);
   for (int step = 0; step < 3; ++step) {
     int computed = 0;
-    for (const int worker : optimizer.virtual_workers()) {
+    optimizer.virtual_workers([&](int worker) {
       CHECK(worker / (kWorkers / size()) == rank());
       for (std::size_t i = 0; i < kCount; ++i) model.gradient[i] += worker_gradient(worker, i);
       if (announces) optimizer.ready(0);
       ++computed;
-    }
+    });
     CHECK(computed == kWorkers / size());
     optimizer.synchronize();
     for (std::size_t i = 0; i < kCount; ++i) {
@@ -93,7 +94,8 @@ TEST_CASE("virtual workers that cannot be are refused") {
   options = {};
   DistributedOptimizer optimizer(
       model.slots(), [] {}, kMean);
-  CHECK(outcome_of([&] { optimizer.virtual_workers(); }).code() == Code::invalid_argument);
+  CHECK(outcome_of([&] { optimizer.virtual_workers([](int) {}); }).code() ==
+        Code::invalid_argument);
 }
 
 TEST_CASE("a step before all virtual workers have computed is refused") {
@@ -105,6 +107,8 @@ TEST_CASE("a step before all virtual workers have computed is refused") {
       model.slots(), [] {}, kMean, options);
   CHECK(outcome_of([&] { optimizer.step(); }).message().find("0 of ") != std::string::npos);
   CHECK(outcome_of([&] { optimizer.step(); }).code() == Code::invalid_argument);
-  for (const int worker : optimizer.virtual_workers()) static_cast<void>(worker);
+  const auto fails = [](int) { throw std::runtime_error("no memory for the batch"); };
+  CHECK_THROWS_AS(optimizer.virtual_workers(fails), std::runtime_error);
+  optimizer.virtual_workers([](int) {});
   optimizer.step();  // and then all is well
 }

@@ -199,9 +199,8 @@ class Program {
     for (auto& gradient : model.gradients) std::fill(gradient.begin(), gradient.end(), 0.F);
     if (use.options.virtual_workers > 0) {
       int worker = 0;
-      for ([[maybe_unused]] const int number : optimizer.virtual_workers()) {
-        compute_pass(optimizer, use, model, step, worker++);
-      }
+      optimizer.virtual_workers(
+          [&](int /*worker*/) { compute_pass(optimizer, use, model, step, worker++); });
       return;
     }
     if (use.holds_back) {

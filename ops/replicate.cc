@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Replicate: all gradients are averaged on all ranks, and each rank steps all parameters.
+#include <ringleader/ops/current_session.h>
+#include <ringleader/ops/gradient_memory.h>
+#include <ringleader/ops/optimizer_checks.h>
+#include <ringleader/ops/pipeline.h>
+#include <ringleader/ops/plan.h>
+
+#include <fmt/core.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace ringleader {
+namespace {
+
+/// The gradient of each slot is a tensor of the plan.
+protocol::Request request_of(const PipelineSpec& spec) {
+  protocol::Request request = plan_request(spec);
+  const DType compressed = compressed_type(spec.options.compression);
+  for (const Slot& slot : spec.slots) {
+    request.tensors.push_back(
+        {slot.name, slot.gradient.shape(), wire_type(slot.gradient.dtype(), compressed)});
+  }
+  return request;
+}
+
+std::string title_of(const PipelineSpec& spec) {
+  return fmt::format("DistributedOptimizer '{}'", spec.options.name);
+}
+
+class Replicate : public Pipeline {
+ public:
+  Replicate(const PipelineSpec& spec, SourceLocation where)
+      : slots_(spec.slots),
+        parameters_(spec.parameters),
+        sum_factor_(spec.meaning == GradientMeaning::mean
+                        ? spec.options.process_set.size() * spec.passes
+                        : 1),
+        // First: it names what differs between ranks.
+        plan_(title_of(spec), request_of(spec), where) {
+    memory_.emplace(spec.slots, compressed_type(spec.options.compression), current_device());
+    for (std::size_t i = 0; i < slots_.size(); ++i) place(i);
+  }
+
+  void submit(std::size_t index, runtime::Runtime::Wake wake, SourceLocation where) override {
+    memory_->compress(index);
+    plan_.submit(index, wake, where);
+  }
+
+  Status wait_for_all() override {
+    Status first_error;
+    for (std::size_t i = slots_.size(); i-- > 0;) {
+      const Status status = plan_.wait(i);
+      if (first_error.ok()) first_error = status;
+      if (status.ok()) memory_->expand(i);
+    }
+    return first_error;
+  }
+
+  void moved(std::size_t index) override {
+    memory_->moved(index);
+    place(index);
+  }
+
+  double sum_factor() const override { return sum_factor_; }
+  std::span<const Slot> stepped() const override { return std::span(slots_).first(parameters_); }
+
+ private:
+  void place(std::size_t index) {
+    void* const gradient = memory_->wire(index).data();
+    plan_.place(index, {gradient, gradient, memory_->widened(index)},
+                slots_[index].gradient.stream());
+  }
+
+  std::vector<Slot>& slots_;
+  const std::size_t parameters_;
+  const double sum_factor_;
+  std::optional<GradientMemory> memory_;  ///< outlives the plan, in which it may be in use
+  Plan plan_;
+};
+
+}  // namespace
+
+protocol::Request plan_request(const PipelineSpec& spec) {
+  protocol::Request request;
+  request.op = Op::register_plan;
+  request.process_set = spec.options.process_set.id;
+  request.name = std::string(kReservedPrefix) + "plan/" + spec.options.name;
+  const bool mean = spec.meaning == GradientMeaning::mean;
+  request.reduce_op = mean ? ReduceOp::average : ReduceOp::sum;
+  request.postscale = mean ? 1.0 / spec.passes : 1.0;
+  request.device = spec.slots.front().gradient.device();
+  // Host memory: GradientReducer divides again where a rank has joined, as it learns from each
+  // step.
+  request.average_over_contributors =
+      spec.options.average_over_contributors && request.device != Device::host;
+  return request;
+}
+
+std::unique_ptr<Pipeline> make_replicate(const PipelineSpec& spec, SourceLocation where) {
+  return std::make_unique<Replicate>(spec, where);
+}
+
+void compare_parameters(const PipelineSpec& spec, SourceLocation where) {
+  const Plan plan(title_of(spec), request_of(spec), where);
+}
+
+}  // namespace ringleader

@@ -54,10 +54,8 @@ void snippet(ringleader::DistributedOptimizer<Sgd>& optimizer, void* device_poin
 
 def blocks(language):
     """All (file, text) of fenced blocks in this language."""
-    listed = subprocess.run(["git", "ls-files", "*.md"], cwd=harness.SOURCE, check=False,
-                            capture_output=True, text=True)
-    files = ([harness.SOURCE / name for name in listed.stdout.split()] if listed.returncode == 0
-             else [file for file in harness.SOURCE.rglob("*.md") if "build" not in file.parts])
+    files = [file for file in harness.SOURCE.rglob("*.md")
+             if "build" not in file.relative_to(harness.SOURCE).parts]
     fence = re.compile(rf"^ *```{language}\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
     return [(file.relative_to(harness.SOURCE), block) for file in files
             for block in fence.findall(file.read_text(encoding="utf-8"))]

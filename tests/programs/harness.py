@@ -111,6 +111,27 @@ def run(words, timeout_s, ranks=None, **options):
                   timeout_s)
 
 
+def wait_until(is_so, what):
+    """A watchdog of minutes: no time decides a test."""
+    deadline = time.monotonic() + 300
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not after 300 s: {what}")
+        time.sleep(0.05)
+
+
+def processes_of(program):
+    """The processes that run it."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            if (folder / "cmdline").read_bytes().split(b"\0")[0] == os.fsencode(program):
+                found.append(int(folder.name))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
 def checked(line, timeout_s):
     """Runs a step that has to succeed, for example a build, and returns its output."""
     result = finish(start([str(word) for word in line], cwd=BUILD), timeout_s)

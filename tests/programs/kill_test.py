@@ -60,10 +60,10 @@ class Kill(unittest.TestCase):
             self.assertLess(time.monotonic(), deadline)
         self.fail("it ended by itself: " + process.stderr.read())
 
-    def test_killing_rank_1_ends_the_job_within_10_s(self):
+    def test_killing_rank_1_ends_the_job(self):
         self.ends_when_killed(1)
 
-    def test_killing_rank_0_ends_the_job_within_10_s(self):
+    def test_killing_rank_0_ends_the_job(self):
         self.ends_when_killed(0)
 
 

@@ -3,7 +3,6 @@
 
 import os
 import signal
-import time
 import unittest
 from pathlib import Path
 
@@ -21,18 +20,6 @@ def shared_bytes():
         if line.startswith("Shmem:"):
             return int(line.split()[1]) * 1024
     raise AssertionError("/proc/meminfo does not tell")
-
-
-def processes():
-    """The running ranks of the benchmark."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        try:
-            if (folder / "cmdline").read_bytes().split(b"\0")[0] == os.fsencode(BENCH):
-                found.append(int(folder.name))
-        except (OSError, ValueError):
-            continue
-    return found
 
 
 @unittest.skipUnless(harness.MPIRUN and BENCH.exists(), "allreduce_bench was not built")
@@ -69,17 +56,11 @@ class SharedMemory(unittest.TestCase):
         process = harness.start(harness.command(
             [(RANKS, [*FLAGS, "-b", "128M", "-e", "128M", "-n", "1000000"])]))
         self.addCleanup(process.kill)
-        deadline = time.monotonic() + 60
-        while shared_bytes() < before + 256 * MIB:
-            self.assertLess(time.monotonic(), deadline, "it uses no shared memory")
-            time.sleep(0.05)
-        for pid in processes():
+        harness.wait_until(lambda: shared_bytes() >= before + 256 * MIB, "it uses shared memory")
+        for pid in harness.processes_of(BENCH):
             os.kill(pid, signal.SIGKILL)
-        process.communicate(timeout=30)
-        deadline = time.monotonic() + 30
-        while shared_bytes() > before + 64 * MIB:
-            self.assertLess(time.monotonic(), deadline, "memory was left behind")
-            time.sleep(0.05)
+        process.communicate(timeout=300)
+        harness.wait_until(lambda: shared_bytes() <= before + 64 * MIB, "no memory is left behind")
 
 
 if __name__ == "__main__":

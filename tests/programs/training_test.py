@@ -76,9 +76,10 @@ class SteadyState(unittest.TestCase):
         return sum(map(int, sent))
 
     def test_steps_after_the_first_two_send_no_control_message(self):
-        # What is negotiated in the first steps may differ by how gradients happen to become ready.
+        # What is negotiated in the first steps may differ by how gradients happen to become ready;
+        # 50 steps more would have 100 messages at least.
         few, many = self.messages(10), self.messages(60)
-        self.assertLess(abs(many - few), 20)
+        self.assertLess(abs(many - few), 50)
         self.assertLess(many, 120)
 
 

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory_resource>
 #include <optional>
 #include <utility>
 
@@ -79,7 +80,8 @@ class Window {
  private:
   std::uint64_t first_;
   std::size_t size_ = 0;
-  std::deque<std::optional<T>> values_;
+  std::pmr::unsynchronized_pool_resource memory_;  ///< of the deque's blocks, which come and go
+  std::pmr::deque<std::optional<T>> values_{&memory_};
 };
 
 }  // namespace ringleader

@@ -16,12 +16,7 @@ namespace {
 constexpr int kDigitBits = 32;
 constexpr std::int64_t kDigitMask = 0xffffffff;
 
-/// The exponent of the least bit of a double, 2^-1074, is bit 0 of digit 0. The greatest is 2^1023;
-/// 2^31 of them need 31 bits more.
 constexpr int kLeastExponent = -1074;
-constexpr std::size_t kDigits = (1024 + 1074 + 32 + kDigitBits - 1) / kDigitBits;
-constexpr std::size_t kInfinities = kDigits;
-constexpr std::size_t kNans = kDigits + 1;
 
 constexpr std::int64_t kAdditions = std::int64_t{1} << 30;
 
@@ -45,14 +40,14 @@ double squares_of(const T* values, std::size_t count) {
 
 }  // namespace
 
-ExactSum::ExactSum() : digits_(kDigits + 2, 0), room_(kAdditions) {}
+ExactSum::ExactSum() : room_(kAdditions) {}
 
 void ExactSum::add(double value) {
   const auto bits = std::bit_cast<std::uint64_t>(value);
   const auto exponent = static_cast<int>((bits >> 52) & 0x7ff);
   std::uint64_t mantissa = bits & ((std::uint64_t{1} << 52) - 1);
   if (exponent == 0x7ff) {
-    ++digits_[mantissa == 0 ? kInfinities : kNans];
+    ++digits_[kDigits + (mantissa == 0 ? 0 : 1)];
     return;
   }
   if (exponent > 0) mantissa |= std::uint64_t{1} << 52;
@@ -90,14 +85,14 @@ void ExactSum::carry() {
   room_ = kAdditions;
 }
 
-std::vector<std::int64_t>& ExactSum::digits() {
+std::span<std::int64_t> ExactSum::digits() {
   carry();
   return digits_;
 }
 
 double ExactSum::value() {
-  if (digits_[kNans] > 0) return std::numeric_limits<double>::quiet_NaN();
-  if (digits_[kInfinities] > 0) return std::numeric_limits<double>::infinity();
+  if (digits_[kDigits + 1] > 0) return std::numeric_limits<double>::quiet_NaN();
+  if (digits_[kDigits] > 0) return std::numeric_limits<double>::infinity();
   carry();
   // From the top: after the first digits what is added no longer counts.
   double sum = 0;

@@ -12,9 +12,10 @@
 
 #include <ringleader/core/tensor.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
+#include <span>
 
 namespace ringleader {
 
@@ -31,7 +32,7 @@ class ExactSum {
 
   /// The sum as digits: those of several sums, added one by one, are those of the sum of all. No
   /// digit exceeds 2^32, so 2^31 may be added.
-  std::vector<std::int64_t>& digits();
+  std::span<std::int64_t> digits();
 
   /// Infinite or not a number if one of what was added is.
   double value();
@@ -39,8 +40,12 @@ class ExactSum {
  private:
   void carry();
 
-  std::vector<std::int64_t> digits_;  ///< of 32 bits, the least first; then counts of inf and nan
-  std::int64_t room_;                 ///< additions until a digit might overflow
+  /// Bit 0 of digit 0 is the least bit of a double, 2^-1074. The greatest is 2^1023; 2^31 of them
+  /// need 31 bits more.
+  static constexpr std::size_t kDigits = (1024 + 1074 + 32 + 31) / 32;
+
+  std::array<std::int64_t, kDigits + 2> digits_ = {};  ///< of 32 bits; then counts of inf and nan
+  std::int64_t room_;                                  ///< additions until a digit might overflow
 };
 
 }  // namespace ringleader

@@ -65,7 +65,7 @@ class Pipeline {
 
   /// Of numbers that add up exactly, such as a sum over stepped() in integers: the sum over all
   /// that the ranks step. Collective, blocks.
-  virtual void add_up(std::vector<std::int64_t>& /*numbers*/, SourceLocation /*where*/) {}
+  virtual void add_up(std::span<std::int64_t> /*numbers*/, SourceLocation /*where*/) {}
 };
 
 /// Every rank steps all parameters with averaged gradients. Collective, blocks. Errors: those of

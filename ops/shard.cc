@@ -163,7 +163,7 @@ class Shard : public Pipeline {
 
   void moved(std::size_t /*index*/) override {}  // it is copied into its bucket
 
-  void add_up(std::vector<std::int64_t>& numbers, SourceLocation where) override {
+  void add_up(std::span<std::int64_t> numbers, SourceLocation where) override {
     if (sum_ == nullptr) {
       protocol::Request request;
       request.op = Op::register_plan;
@@ -171,7 +171,7 @@ class Shard : public Pipeline {
       request.name = fmt::format("ringleader/plan/{}/sum", options_.name);
       request.tensors.push_back(
           {"ringleader/sum", {static_cast<std::int64_t>(numbers.size())}, DType::i64});
-      addends_ = numbers;
+      addends_.assign(numbers.begin(), numbers.end());
       sum_ = std::make_unique<Plan>(title_, std::move(request), where);
       sum_->place(0, {addends_.data(), addends_.data()});
     }

@@ -16,6 +16,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <memory_resource>
 #include <vector>
 
 namespace ringleader::shm {
@@ -69,11 +70,8 @@ class Channel {
   std::uint64_t work_done() const { return work_done_; }
   void note_work() { ++work_done_; }
 
-  /// Memory for a list of sources, empty.
-  std::vector<const void*>& empty_sources() {
-    sources_.clear();
-    return sources_;
-  }
+  /// For what lives as long as a batch: memory of batches that have ended serves again.
+  std::pmr::memory_resource* memory() { return &pool_; }
 
   /// Nobody reads this member's memory any more.
   bool is_idle(std::uint64_t batches) const { return batches == 0 || all_finished(batches - 1); }
@@ -100,7 +98,7 @@ class Channel {
   std::int64_t part_bytes_;
   void* memory_ = nullptr;  ///< of this member, in the segment
   std::vector<Member> members_;
-  std::vector<const void*> sources_;
+  std::pmr::unsynchronized_pool_resource pool_;
   StoreChoice stores_;
   std::uint64_t work_done_ = 0;
   std::uint64_t finished_by_all_ = 0;  ///< batches, as last looked up

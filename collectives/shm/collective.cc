@@ -17,7 +17,7 @@ std::int64_t Collective::offset_of(const void* memory, std::int64_t memory_bytes
   return segment.contains(memory, memory_bytes) ? segment.offset_of(memory) : -1;
 }
 
-bool Collective::put_list(Slot& slot, const std::vector<std::int64_t>& offsets) {
+bool Collective::put_list(Slot& slot, const List<std::int64_t>& offsets) {
   Segment& segment = channel_.segment();
   void* memory = slot.list.data();
   if (offsets.size() > kListInSlot) {
@@ -31,18 +31,19 @@ bool Collective::put_list(Slot& slot, const std::vector<std::int64_t>& offsets) 
   return true;
 }
 
-Result<std::vector<std::int64_t>> Collective::list_of(int member) const {
+Status Collective::read_list(int member, List<std::int64_t>& offsets) const {
   const Slot& slot = slot_of(member);
-  std::vector<std::int64_t> offsets(static_cast<std::size_t>(std::max(slot.entries_count, 0)));
-  const auto list_bytes = static_cast<std::int64_t>(offsets.size() * sizeof(std::int64_t));
+  const auto entries = static_cast<std::size_t>(std::max(slot.entries_count, 0));
+  const auto list_bytes = static_cast<std::int64_t>(entries * sizeof(std::int64_t));
   const std::byte* const list = channel_.address(member, slot.entries, list_bytes);
   if (list == nullptr) {
     return Status(
         Code::bad_message,
         fmt::format("shared memory: member {} published a list outside its segment", member));
   }
+  offsets.resize(entries);
   if (list_bytes > 0) std::memcpy(offsets.data(), list, static_cast<std::size_t>(list_bytes));
-  return offsets;
+  return Status();
 }
 
 }  // namespace ringleader::shm

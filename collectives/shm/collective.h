@@ -14,7 +14,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <memory_resource>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace ringleader::shm {
@@ -22,6 +24,17 @@ namespace ringleader::shm {
 /// Bytes of one tensor sequence that a single advance() works on: bounded work, and the unit in
 /// which members take over each other's work.
 constexpr std::int64_t kChunkBytes = 256 << 10;
+
+/// Lists of a batch, in its channel's memory.
+template <typename T>
+using List = std::pmr::vector<T>;
+
+/// Made in the channel's memory.
+template <typename T, typename... Arguments>
+std::shared_ptr<T> make_in(Channel& channel, Arguments&&... arguments) {
+  return std::allocate_shared<T>(std::pmr::polymorphic_allocator<T>(channel.memory()),
+                                 std::forward<Arguments>(arguments)...);
+}
 
 class Collective {
  public:
@@ -49,10 +62,10 @@ class Collective {
   std::int64_t offset_of(const void* memory, std::int64_t memory_bytes) const;
 
   /// Publishes offsets, in the slot if there is room. False, and nothing done, if there is none.
-  bool put_list(Slot& slot, const std::vector<std::int64_t>& offsets);
+  bool put_list(Slot& slot, const List<std::int64_t>& offsets);
 
   /// What a member has published. Errors: bad_message if it cannot be.
-  Result<std::vector<std::int64_t>> list_of(int member) const;
+  Status read_list(int member, List<std::int64_t>& offsets) const;
 
   const Batch& batch_;
   Channel& channel_;
@@ -62,9 +75,9 @@ class Collective {
   void* list_ = nullptr;  ///< a long list
 };
 
-std::unique_ptr<Collective> make_small_reduce(const Batch&, Channel&, std::uint64_t number);
-std::unique_ptr<Collective> make_large_reduce(const Batch&, Channel&, std::uint64_t number);
-std::unique_ptr<Collective> make_move(const Batch&, Channel&, std::uint64_t number);
+std::shared_ptr<Collective> make_small_reduce(const Batch&, Channel&, std::uint64_t number);
+std::shared_ptr<Collective> make_large_reduce(const Batch&, Channel&, std::uint64_t number);
+std::shared_ptr<Collective> make_move(const Batch&, Channel&, std::uint64_t number);
 
 /// A reduction whose way is known: advance() of make_large_reduce() goes on with it.
 class Way {
@@ -73,13 +86,15 @@ class Way {
   virtual std::optional<Status> advance() = 0;
 };
 
-/// Where member m's tensor t begins: inputs[m][t], outputs[m][t] (allreduce only).
+/// Where member m's tensor t of `tensors` begins: inputs[m * tensors + t], and for allreduce
+/// outputs.
 struct Addresses {
-  std::vector<std::vector<const std::byte*>> inputs;
-  std::vector<std::vector<std::byte*>> outputs;
+  explicit Addresses(std::pmr::memory_resource* memory) : inputs(memory), outputs(memory) {}
+  List<const std::byte*> inputs;
+  List<std::byte*> outputs;
 };
 
-std::unique_ptr<Way> make_direct_reduce(const Batch&, Channel&, std::uint64_t number, Addresses);
-std::unique_ptr<Way> make_staged_reduce(const Batch&, Channel&);
+std::shared_ptr<Way> make_direct_reduce(const Batch&, Channel&, std::uint64_t number, Addresses);
+std::shared_ptr<Way> make_staged_reduce(const Batch&, Channel&);
 
 }  // namespace ringleader::shm

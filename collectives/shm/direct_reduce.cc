@@ -39,7 +39,10 @@ class DirectReduce : public Way {
         number_(number),
         addresses_(std::move(addresses)),
         element_bytes_(static_cast<std::int64_t>(size_of(batch.dtype))),
-        chunk_(std::max<std::int64_t>(1, kChunkBytes / element_bytes_)) {
+        chunk_(std::max<std::int64_t>(1, kChunkBytes / element_bytes_)),
+        shares_(channel.memory()),
+        sources_(channel.memory()),
+        outs_(channel.memory()) {
     for (int member = 0; member < channel_.size(); ++member) shares_.push_back(share_of(member));
     const bool in_place =
         std::all_of(batch_.tensors.begin(), batch_.tensors.end(),
@@ -114,10 +117,12 @@ class DirectReduce : public Way {
           const std::int64_t at = offset * element_bytes_;
           sources_.clear();
           outs_.clear();
-          for (const auto& inputs : addresses_.inputs) sources_.push_back(inputs[t] + at);
-          if (gives_to_all()) {
-            for (const auto& outputs : addresses_.outputs) outs_.push_back(outputs[t] + at);
-          } else {
+          const std::size_t tensors = batch_.tensors.size();
+          for (std::size_t i = t; i < addresses_.inputs.size(); i += tensors) {
+            sources_.push_back(addresses_.inputs[i] + at);
+            if (gives_to_all()) outs_.push_back(addresses_.outputs[i] + at);
+          }
+          if (!gives_to_all()) {
             const Share& own = shares_[static_cast<std::size_t>(channel_.rank())];
             outs_.push_back(
                 kernels::at(batch_.tensors[0].output, offset - own.begin, batch_.dtype));
@@ -133,18 +138,18 @@ class DirectReduce : public Way {
   std::int64_t element_bytes_;
   std::int64_t chunk_;  ///< elements
   kernels::Stores stores_;
-  std::vector<Share> shares_;
+  List<Share> shares_;
   int looking_at_ = 0;  ///< members whose shares are known to be given out
   bool finished_ = false;
-  std::vector<const void*> sources_;
-  std::vector<void*> outs_;
+  List<const void*> sources_;
+  List<void*> outs_;
 };
 
 }  // namespace
 
-std::unique_ptr<Way> make_direct_reduce(const Batch& batch, Channel& channel, std::uint64_t number,
+std::shared_ptr<Way> make_direct_reduce(const Batch& batch, Channel& channel, std::uint64_t number,
                                         Addresses addresses) {
-  return std::make_unique<DirectReduce>(batch, channel, number, std::move(addresses));
+  return make_in<DirectReduce>(channel, batch, channel, number, std::move(addresses));
 }
 
 }  // namespace ringleader::shm

@@ -20,7 +20,7 @@ class LargeReduce : public Collective {
     slot.claimed.store(0, std::memory_order_relaxed);  // published with the rest
     slot.done.store(0, std::memory_order_relaxed);
     slot.source = Source::staged;
-    std::vector<std::int64_t> offsets;
+    List<std::int64_t> offsets(channel_.memory());
     for (const BatchTensor& tensor : batch_.tensors) {
       const std::int64_t tensor_bytes = tensor.count * element_bytes();
       offsets.push_back(offset_of(tensor.input, tensor_bytes));
@@ -43,31 +43,31 @@ class LargeReduce : public Collective {
   bool writes_to_all() const { return batch_.op == Op::allreduce; }
 
   Status choose() {
-    Addresses addresses;
+    Addresses addresses(channel_.memory());
+    List<std::int64_t> offsets(channel_.memory());
     for (int member = 0; member < size(); ++member) {
       if (slot_of(member).source != Source::addressed) {
         way_ = make_staged_reduce(batch_, channel_);
         return Status();
       }
-      if (Status status = add(addresses, member); !status.ok()) return status;
+      if (Status status = add(addresses, offsets, member); !status.ok()) return status;
     }
     way_ = make_direct_reduce(batch_, channel_, number_, std::move(addresses));
     return Status();
   }
 
-  Status add(Addresses& addresses, int member) const {
-    const Result<std::vector<std::int64_t>> offsets = list_of(member);
-    if (!offsets.ok()) return offsets.status();
+  /// `offsets` is memory for it.
+  Status add(Addresses& addresses, List<std::int64_t>& offsets, int member) const {
+    if (Status status = read_list(member, offsets); !status.ok()) return status;
     const std::size_t stride = writes_to_all() ? 2 : 1;
-    if (offsets->size() != stride * batch_.tensors.size()) return unusable(member);
-    auto& inputs = addresses.inputs.emplace_back();
-    auto& outputs = addresses.outputs.emplace_back();
+    if (offsets.size() != stride * batch_.tensors.size()) return unusable(member);
+    auto& [inputs, outputs] = addresses;
     for (std::size_t t = 0; t < batch_.tensors.size(); ++t) {
       const std::int64_t tensor_bytes = batch_.tensors[t].count * element_bytes();
-      inputs.push_back(channel_.address(member, (*offsets)[stride * t], tensor_bytes));
+      inputs.push_back(channel_.address(member, offsets[stride * t], tensor_bytes));
       if (inputs.back() == nullptr) return unusable(member);
       if (!writes_to_all()) continue;
-      outputs.push_back(channel_.address(member, (*offsets)[stride * t + 1], tensor_bytes));
+      outputs.push_back(channel_.address(member, offsets[stride * t + 1], tensor_bytes));
       if (outputs.back() == nullptr) return unusable(member);
     }
     return Status();
@@ -80,14 +80,14 @@ class LargeReduce : public Collective {
                               member));
   }
 
-  std::unique_ptr<Way> way_;
+  std::shared_ptr<Way> way_;
 };
 
 }  // namespace
 
-std::unique_ptr<Collective> make_large_reduce(const Batch& batch, Channel& channel,
+std::shared_ptr<Collective> make_large_reduce(const Batch& batch, Channel& channel,
                                               std::uint64_t number) {
-  return std::make_unique<LargeReduce>(batch, channel, number);
+  return make_in<LargeReduce>(channel, batch, channel, number);
 }
 
 }  // namespace ringleader::shm

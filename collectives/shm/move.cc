@@ -26,10 +26,13 @@ namespace {
 class Move : public Collective {
  public:
   Move(const Batch& batch, Channel& channel, std::uint64_t number)
-      : Collective(batch, channel, number), slice_bytes_(channel.part_bytes() * channel.size()) {}
+      : Collective(batch, channel, number),
+        slice_bytes_(channel.part_bytes() * channel.size()),
+        origins_(channel.memory()),
+        tensors_(channel.memory()) {}
 
   void publish(Slot& slot) override {
-    std::vector<std::int64_t> list = block_begins();
+    List<std::int64_t> list = block_begins();
     const std::int64_t input_bytes = has_input(rank()) ? bytes() : 0;
     slot.source = has_input(rank()) ? Source::staged : Source::none;
     if (input_bytes > 0 && input_bytes <= kSmallBytes) {
@@ -66,8 +69,8 @@ class Move : public Collective {
     std::int64_t bytes = 0;  ///< of the whole sequence
     std::int64_t begin = 0;  ///< what is meant for this member: [begin, end)
     std::int64_t end = 0;
-    std::int64_t position = 0;              ///< how far it has been fetched
-    std::vector<const std::byte*> tensors;  ///< if addressed
+    std::int64_t position = 0;  ///< how far it has been fetched
+    std::size_t tensors = 0;    ///< if addressed: where its own begin in tensors_
   };
 
   bool has_input(int member) const { return batch_.op != Op::broadcast || member == batch_.root; }
@@ -79,8 +82,8 @@ class Move : public Collective {
   }
 
   /// Alltoall: where each member's block begins, and the end of the last.
-  std::vector<std::int64_t> block_begins() const {
-    std::vector<std::int64_t> begins;
+  List<std::int64_t> block_begins() const {
+    List<std::int64_t> begins(channel_.memory());
     if (batch_.op != Op::alltoall) return begins;
     std::int64_t begin = 0;
     for (const std::int64_t count : batch_.send_counts) {
@@ -91,8 +94,8 @@ class Move : public Collective {
     return begins;
   }
 
-  bool add_offsets(std::vector<std::int64_t>& list) const {
-    std::vector<std::int64_t> offsets;
+  bool add_offsets(List<std::int64_t>& list) const {
+    List<std::int64_t> offsets(channel_.memory());
     for (const BatchTensor& tensor : batch_.tensors) {
       offsets.push_back(offset_of(tensor.input, tensor.count * element_bytes()));
       if (offsets.back() < 0) return false;
@@ -102,23 +105,23 @@ class Move : public Collective {
   }
 
   Status look_up() {
+    List<std::int64_t> list(channel_.memory());
     for (int member = 0; member < size(); ++member) {
-      const Result<std::vector<std::int64_t>> list = list_of(member);
-      if (!list.ok()) return list.status();
+      if (Status status = read_list(member, list); !status.ok()) return status;
       Origin& origin = origins_.emplace_back();
       origin.source = slot_of(member).source;
       if (origin.source == Source::none) continue;
-      if (!set_interval(origin, member, *list)) return unusable(member);
+      if (!set_interval(origin, member, list)) return unusable(member);
       origin.position = origin.begin;
       take_staged(member);
-      if (origin.source == Source::addressed && !set_tensors(origin, member, *list)) {
+      if (origin.source == Source::addressed && !set_tensors(origin, member, list)) {
         return unusable(member);
       }
     }
     return Status();
   }
 
-  bool set_interval(Origin& origin, int member, const std::vector<std::int64_t>& list) const {
+  bool set_interval(Origin& origin, int member, const List<std::int64_t>& list) const {
     const auto blocks = static_cast<std::size_t>(size());
     if (batch_.op == Op::broadcast) {
       origin.bytes = origin.end = bytes();
@@ -140,15 +143,15 @@ class Move : public Collective {
     return origin.source != Source::in_slot || origin.bytes <= kSmallBytes;
   }
 
-  bool set_tensors(Origin& origin, int member, const std::vector<std::int64_t>& list) const {
+  bool set_tensors(Origin& origin, int member, const List<std::int64_t>& list) {
     const std::size_t count = batch_.op == Op::broadcast ? batch_.tensors.size() : 1;
     if (list.size() < count) return false;
+    origin.tensors = tensors_.size();
     for (std::size_t t = 0; t < count; ++t) {
       const std::int64_t tensor_bytes =
           count == 1 ? origin.bytes : batch_.tensors[t].count * element_bytes();
-      origin.tensors.push_back(
-          channel_.address(member, list[list.size() - count + t], tensor_bytes));
-      if (origin.tensors.back() == nullptr) return false;
+      tensors_.push_back(channel_.address(member, list[list.size() - count + t], tensor_bytes));
+      if (tensors_.back() == nullptr) return false;
     }
     return true;
   }
@@ -226,11 +229,12 @@ class Move : public Collective {
 
   void fetch_addressed(int member, std::int64_t begin, std::int64_t end) {
     const Origin& from = origin(member);
-    if (batch_.op != Op::broadcast) return store(member, begin, end, from.tensors[0] + begin);
+    if (batch_.op != Op::broadcast)
+      return store(member, begin, end, tensors_[from.tensors] + begin);
     kernels::for_each_piece(batch_, begin / element_bytes(), end / element_bytes(),
                             [&](std::size_t t, std::int64_t offset, std::int64_t count) {
                               kernels::copy_elements(
-                                  from.tensors[t] + offset * element_bytes(),
+                                  tensors_[from.tensors + t] + offset * element_bytes(),
                                   kernels::at(batch_.tensors[t].output, offset, batch_.dtype),
                                   count, batch_.dtype);
                             });
@@ -264,15 +268,16 @@ class Move : public Collective {
   }
 
   std::int64_t slice_bytes_;
-  std::vector<Origin> origins_;
+  List<Origin> origins_;
+  List<const std::byte*> tensors_;  ///< of members whose input is addressed
   std::uint64_t staged_ = 0;
   bool finished_ = false;
 };
 
 }  // namespace
 
-std::unique_ptr<Collective> make_move(const Batch& batch, Channel& channel, std::uint64_t number) {
-  return std::make_unique<Move>(batch, channel, number);
+std::shared_ptr<Collective> make_move(const Batch& batch, Channel& channel, std::uint64_t number) {
+  return make_in<Move>(channel, batch, channel, number);
 }
 
 }  // namespace ringleader::shm

@@ -7,13 +7,14 @@
 #include <deque>
 #include <list>
 #include <map>
+#include <memory_resource>
 #include <mutex>
 #include <utility>
 
 namespace ringleader::shm {
 namespace {
 
-std::unique_ptr<Collective> make_collective(const Batch& batch, Channel& channel,
+std::shared_ptr<Collective> make_collective(const Batch& batch, Channel& channel,
                                             std::uint64_t number) {
   if (batch.op != Op::allreduce && batch.op != Op::reduce_scatter) {
     return make_move(batch, channel, number);
@@ -26,7 +27,8 @@ std::unique_ptr<Collective> make_collective(const Batch& batch, Channel& channel
 /// The batches of one channel, in order.
 class Queue {
  public:
-  explicit Queue(std::unique_ptr<Channel> channel) : channel_(std::move(channel)) {}
+  explicit Queue(std::unique_ptr<Channel> channel)
+      : channel_(std::move(channel)), waiting_(channel_->memory()) {}
 
   void push(const Batch& batch, Ticket ticket) {
     waiting_.push_back({ticket, make_collective(batch, *channel_, batches_++)});
@@ -60,7 +62,7 @@ class Queue {
  private:
   struct Waiting {
     Ticket ticket = 0;
-    std::unique_ptr<Collective> collective;
+    std::shared_ptr<Collective> collective;
   };
 
   /// As far as there are free slots.
@@ -73,8 +75,8 @@ class Queue {
   }
 
   std::unique_ptr<Channel> channel_;
-  std::deque<Waiting> waiting_;  ///< the first is worked on
-  std::uint64_t batches_ = 0;    ///< launched, published, and ended
+  std::pmr::deque<Waiting> waiting_;  ///< the first is worked on
+  std::uint64_t batches_ = 0;         ///< launched, published, and ended
   std::uint64_t published_ = 0;
   std::uint64_t worked_on_ = 0;
   bool met_ = false;  ///< all members have published the first

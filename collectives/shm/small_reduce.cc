@@ -15,7 +15,8 @@ namespace {
 
 class SmallReduce : public Collective {
  public:
-  using Collective::Collective;
+  SmallReduce(const Batch& batch, Channel& channel, std::uint64_t number)
+      : Collective(batch, channel, number), sources_(channel.memory()) {}
 
   void publish(Slot& slot) override {
     slot.source = Source::in_slot;
@@ -39,19 +40,21 @@ class SmallReduce : public Collective {
 
  private:
   void reduce(std::int64_t begin, void* out, std::int64_t count) {
-    auto& sources = channel_.empty_sources();
+    sources_.clear();
     for (int member = 0; member < size(); ++member) {
-      sources.push_back(slot_of(member).data.data() + begin * element_bytes());
+      sources_.push_back(slot_of(member).data.data() + begin * element_bytes());
     }
-    kernels::reduce(kernels::spec_of(batch_), sources, out, count);
+    kernels::reduce(kernels::spec_of(batch_), sources_, out, count);
   }
+
+  List<const void*> sources_;
 };
 
 }  // namespace
 
-std::unique_ptr<Collective> make_small_reduce(const Batch& batch, Channel& channel,
+std::shared_ptr<Collective> make_small_reduce(const Batch& batch, Channel& channel,
                                               std::uint64_t number) {
-  return std::make_unique<SmallReduce>(batch, channel, number);
+  return make_in<SmallReduce>(channel, batch, channel, number);
 }
 
 }  // namespace ringleader::shm

@@ -33,7 +33,10 @@ class StagedReduce : public Way {
       : batch_(batch),
         channel_(channel),
         spec_(kernels::spec_of(batch)),
-        part_(channel.part_bytes() / static_cast<std::int64_t>(size_of(batch.dtype))) {
+        part_(channel.part_bytes() / static_cast<std::int64_t>(size_of(batch.dtype))),
+        shares_(channel.memory()),
+        sources_(channel.memory()),
+        outs_(channel.memory()) {
     std::int64_t block_begin = 0;
     for (int member = 0; member < channel_.size(); ++member) {
       auto [begin, end] = share_of(batch_.count(), channel_.size(), member);
@@ -178,20 +181,20 @@ class StagedReduce : public Way {
   Channel& channel_;
   kernels::ReduceSpec spec_;
   std::int64_t part_;  ///< elements
-  std::vector<Range> shares_;
+  List<Range> shares_;
   std::uint64_t slices_ = 0;
   std::uint64_t staged_ = 0;  ///< slices that this member has staged, reduced and taken
   std::uint64_t reduced_ = 0;
   std::uint64_t taken_ = 0;
-  std::vector<const void*> sources_;
-  std::vector<void*> outs_;
+  List<const void*> sources_;
+  List<void*> outs_;
   std::array<Clock::duration, 2 * kStageSlices> spent_ = {};  ///< on slices that are timed
 };
 
 }  // namespace
 
-std::unique_ptr<Way> make_staged_reduce(const Batch& batch, Channel& channel) {
-  return std::make_unique<StagedReduce>(batch, channel);
+std::shared_ptr<Way> make_staged_reduce(const Batch& batch, Channel& channel) {
+  return make_in<StagedReduce>(channel, batch, channel);
 }
 
 }  // namespace ringleader::shm

@@ -224,9 +224,12 @@ class Node {
   LocalOperations operations_;
   std::map<std::uint32_t, PlanState> plans_;
   std::map<std::uint64_t, InFlight> in_flight_;
-  decltype(in_flight_)::node_type spare_in_flight_;  ///< of one that has ended, for the next
-  std::vector<LaunchItem> spare_items_;              ///< of a launch that was taken, for the next
-  std::map<std::uint32_t, Token> joins_;             ///< process sets that this rank has joined
+  /// The memory of batches that have ended, and of launches that were taken, for the next: so many
+  /// are seldom in flight at once.
+  static constexpr std::size_t kSpares = 16;
+  std::vector<decltype(in_flight_)::node_type> spare_in_flight_;
+  std::vector<std::vector<LaunchItem>> spare_items_;
+  std::map<std::uint32_t, Token> joins_;  ///< process sets that this rank has joined
   std::uint64_t next_launch_ = 1;
 
   Announcement outgoing_;      ///< to the parent

@@ -229,9 +229,11 @@ void Node::start(Launch launch, InFlight in_flight) {
   if (spare_in_flight_.empty()) {
     in_flight_.emplace(launch.id, std::move(in_flight));
   } else {
-    spare_in_flight_.key() = launch.id;
-    spare_in_flight_.mapped() = std::move(in_flight);
-    in_flight_.insert(std::move(spare_in_flight_));
+    auto& spare = spare_in_flight_.back();
+    spare.key() = launch.id;
+    spare.mapped() = std::move(in_flight);
+    in_flight_.insert(std::move(spare));
+    spare_in_flight_.pop_back();
   }
   watch_.changed();
   actions_.emplace_back(std::move(launch));
@@ -247,8 +249,9 @@ void Node::finished(std::uint64_t launch_id, const Status& status) {
     const PlanState& state = plans_[*in_flight.plan];
     if (state.frozen() || state.is_void(in_flight.position)) return;  // until the cut, the end
   }
-  spare_in_flight_ = in_flight_.extract(found);
-  settle(spare_in_flight_.mapped());
+  auto ended = in_flight_.extract(found);
+  settle(ended.mapped());
+  if (spare_in_flight_.size() < kSpares) spare_in_flight_.push_back(std::move(ended));
 }
 
 void Node::settle(const InFlight& in_flight) {

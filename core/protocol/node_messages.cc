@@ -145,8 +145,11 @@ std::vector<OutgoingMessage> Node::take_messages() {
 
 std::vector<Action> Node::take_actions(std::vector<Action> reused) {
   if (!stopped_) flush();
-  if (!reused.empty()) {
-    if (auto* launch = std::get_if<Launch>(&reused.back())) spare_items_.swap(launch->items);
+  for (Action& action : reused) {
+    auto* const launch = std::get_if<Launch>(&action);
+    if (launch != nullptr && spare_items_.size() < kSpares) {
+      spare_items_.push_back(std::move(launch->items));
+    }
   }
   reused.clear();
   reused.swap(actions_);

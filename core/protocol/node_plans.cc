@@ -35,9 +35,13 @@ void Node::replay_batch(std::uint32_t plan, const std::vector<std::uint32_t>& pa
                 DType::f32,
                 catalog_.process_set(info->process_set())->size,
                 true,
-                std::move(spare_items_)};
+                {}};
   InFlight in_flight;
-  if (!spare_in_flight_.empty()) in_flight.tokens.swap(spare_in_flight_.mapped().tokens);
+  if (!spare_items_.empty()) {
+    launch.items.swap(spare_items_.back());
+    spare_items_.pop_back();
+  }
+  if (!spare_in_flight_.empty()) in_flight.tokens.swap(spare_in_flight_.back().mapped().tokens);
   launch.items.clear();
   in_flight.tokens.clear();
   in_flight.plan = plan;

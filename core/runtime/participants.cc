@@ -104,26 +104,29 @@ Participants::Working::~Working() {
   if (joined_) membership().leave();
 }
 
-std::vector<protocol::Token> Participants::awaited() {
+const std::vector<protocol::Token>& Participants::awaited() {
   const std::lock_guard lock(mutex_);
   std::erase_if(members_, [this](const auto& member) { return member->owner != this; });
-  std::vector<protocol::Token> tokens;
-  std::vector<int> asleep;  // or at work
+  if (!look()) awaited_.clear();
+  return awaited_;
+}
+
+/// Fills awaited_. False if some thread may go on.
+bool Participants::look() {
+  awaited_.clear();
+  asleep_.clear();
   for (const auto& member : members_) {
     const std::lock_guard member_lock(member->mutex);
     const Wait& wait = member->wait;
     if (wait.finished == nullptr) {
-      asleep.push_back(member->thread);
-    } else if (wait.operation == nullptr || (*wait.finished)()) {
-      return {};
-    } else {
-      const protocol::Token token = wait.operation->token;
-      if (token == protocol::kNoToken) return {};  // it is still in the mailbox
-      tokens.push_back(token);
+      asleep_.push_back(member->thread);
+      continue;
     }
+    if (wait.operation == nullptr || (*wait.finished)()) return false;
+    awaited_.push_back(wait.operation->token);
+    if (awaited_.back() == protocol::kNoToken) return false;  // it is still in the mailbox
   }
-  if (asleep.empty() || tokens.empty()) return tokens;
-  return sleep_for_good(asleep, tokens) ? tokens : std::vector<protocol::Token>();
+  return asleep_.empty() || awaited_.empty() || sleep_for_good(asleep_, awaited_);
 }
 
 bool Participants::sleep_for_good(const std::vector<int>& threads,

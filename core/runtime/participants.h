@@ -5,7 +5,7 @@
 //
 //   participants.note();                                          // this thread takes part
 //   const Participants::Waiting waiting(participants, ...);       // and waits, while this lives
-//   const std::vector<Token> awaited = participants.awaited();    // empty: some thread may go on
+//   const std::vector<Token>& awaited = participants.awaited();   // empty: some thread may go on
 #pragma once
 
 #include <ringleader/core/protocol/plan_state.h>
@@ -74,18 +74,22 @@ class Participants {
 
   /// For each thread that takes part, the operation that it waits for; empty if one does not wait.
   /// A thread that sleeps until another thread of the process wakes it is left out while no thread
-  /// could (see thread_state.h). What a token stands for may have completed by now.
-  std::vector<protocol::Token> awaited();
+  /// could (see thread_state.h). What a token stands for may have completed by now. Valid until the
+  /// next call.
+  const std::vector<protocol::Token>& awaited();
 
  private:
   static Membership& membership();
   Member& member();
+  bool look();
   bool sleep_for_good(const std::vector<int>& threads, const std::vector<protocol::Token>& awaited);
 
   std::mutex mutex_;
   std::vector<std::shared_ptr<Member>> members_;
   std::vector<int> own_threads_;
   ProcessThreads threads_;
+  std::vector<protocol::Token> awaited_;
+  std::vector<int> asleep_;                      ///< threads that wait for nothing of ours, or work
   std::vector<protocol::Token> awaited_before_;  ///< while some thread sleeps
   std::int64_t awaited_since_ = 0;
 };

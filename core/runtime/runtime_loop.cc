@@ -17,6 +17,9 @@ namespace {
 /// Rounds between two looks at the clock. A round takes from 0.2 us, spinning, to 1 ms.
 constexpr std::uint64_t kRoundsPerTick = 64;
 
+/// What the threads wait for, if one may go on.
+const std::vector<protocol::Token> kNobody;
+
 /// Rounds in which something was done until messages are looked for nevertheless.
 constexpr std::uint64_t kRoundsPerLook = 8;
 
@@ -104,10 +107,11 @@ void Runtime::submit(const std::shared_ptr<Operation>& operation) {
 
 void Runtime::tick() {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
-  std::vector<protocol::Token> awaited = participants_.awaited();
+  const std::vector<protocol::Token>& awaited = participants_.awaited();
   // Whoever waits has posted before, so what they posted is seen now.
-  if (mailbox_filled_ || callbacks_due_) awaited.clear();
-  node_.tick(std::chrono::duration_cast<std::chrono::microseconds>(now).count(), awaited);
+  const bool some_go_on = mailbox_filled_ || callbacks_due_;
+  node_.tick(std::chrono::duration_cast<std::chrono::microseconds>(now).count(),
+             some_go_on ? kNobody : awaited);
   pump();
 }
 

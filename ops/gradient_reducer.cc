@@ -62,6 +62,7 @@ GradientReducer::Impl::Impl(std::vector<Slot> slots, GradientMeaning meaning,
       parameters_(slots_.size()),
       meaning_(meaning),
       options_(options),
+      set_size_(options.process_set.size()),
       hooks_(std::move(hooks)),
       used_here_(slots_.size(), false),
       unannounced_(slots_.size(), 0),
@@ -69,7 +70,7 @@ GradientReducer::Impl::Impl(std::vector<Slot> slots, GradientMeaning meaning,
       announced_(exchanges_use()) {
   joins_ = current_runtime("DistributedOptimizer")->joins_done(options_.process_set.id);
   device_ = current_device();
-  contributors_ = options_.process_set.size();
+  contributors_ = set_size_;
   check_optimizer(slots_, options_);
   passes_ = options_.virtual_workers > 0 ? options_.virtual_workers / options_.process_set.size()
                                          : options_.passes_per_step;
@@ -413,10 +414,9 @@ void GradientReducer::Impl::submit(std::size_t index, runtime::Runtime::Wake wak
 
 /// Rare: the transport has divided by the size of the set, and some rank has joined.
 void GradientReducer::Impl::divide_by_contributors(int ranks) {
-  const int size = options_.process_set.size();
-  if (ranks == size || ranks == 0 || meaning_ == GradientMeaning::sum) return;
+  if (ranks == set_size_ || ranks == 0 || meaning_ == GradientMeaning::sum) return;
   for (const Slot& slot : pipeline_->stepped()) {
-    scale(slot.gradient, static_cast<double>(size) / ranks);
+    scale(slot.gradient, static_cast<double>(set_size_) / ranks);
   }
 }
 

@@ -100,6 +100,7 @@ class GradientReducer::Impl {
   const std::size_t parameters_;
   const GradientMeaning meaning_;
   const OptimizerOptions options_;
+  const int set_size_;  ///< ranks of the process set
   const ReducerHooks hooks_;
   std::shared_ptr<DevicePort> device_;      ///< null without an accelerator
   std::optional<StepAgreement> agreement_;  ///< not for gradients in device memory

@@ -99,7 +99,7 @@ double GradientReducer::Impl::clip_norm(double norm_max, SourceLocation where) {
 
 /// With sharding a rank that has joined steps its shard, and knows nothing of what else others do.
 void GradientReducer::Impl::need_all(Feature feature) const {
-  if (!sharded() || contributors_ == options_.process_set.size()) return;
+  if (!sharded() || contributors_ == set_size_) return;
   refuse(options_, fmt::format("{} with sharding, while some rank has joined: that rank does not "
                                "know of it",
                                name_of(feature)));

@@ -22,9 +22,10 @@ std::size_t rounded_up(std::size_t bytes, std::size_t unit) {
 }  // namespace
 
 GradientMemory::GradientMemory(std::vector<Slot>& slots, DType compressed,
-                               std::shared_ptr<DevicePort> device)
+                               std::shared_ptr<DevicePort> device, bool packed)
     : slots_(slots),
       compressed_(compressed),
+      packed_(packed),
       device_(std::move(device)),
       wires_(slots.size()),
       homes_(slots.size(), nullptr) {
@@ -35,16 +36,16 @@ GradientMemory::GradientMemory(std::vector<Slot>& slots, DType compressed,
   std::size_t total = 0;
   for (const Slot& slot : slots_) {
     const DType travels = travelling(slot.gradient);
-    const bool moves = travels != slot.gradient.dtype() || slot.move_gradient;
+    const bool moves = packed_ || travels != slot.gradient.dtype() || slot.move_gradient;
     const auto count = static_cast<std::size_t>(slot.gradient.count());
     const std::size_t bytes = count * size_of(travels);
-    room.push_back(moves ? rounded_up(bytes, unit) : 0);
+    room.push_back(moves ? rounded_up(bytes, packed_ ? 1 : unit) : 0);
     total += room.back();
   }
   if (total > 0) memory_ = allocate(total, on_host);
   auto* next = static_cast<std::byte*>(memory_.get());
   for (std::size_t i = 0; i < slots_.size(); ++i) {
-    place(i, room[i] > 0 ? next : nullptr);
+    place(i, room[i] > 0 || packed_ ? next : nullptr);
     next += room[i];
   }
 }
@@ -78,7 +79,7 @@ DType GradientMemory::travelling(const TensorView& gradient) const {
 void GradientMemory::place(std::size_t index, std::byte* memory) {
   Slot& slot = slots_[index];
   const DType travels = travelling(slot.gradient);
-  if (memory != nullptr && travels != slot.gradient.dtype()) {
+  if (memory != nullptr && (travels != slot.gradient.dtype() || !slot.move_gradient)) {
     wires_[index] = TensorView(memory, slot.gradient.shape(), travels);
     return;
   }
@@ -102,7 +103,7 @@ GradientMemory::~GradientMemory() {
 }
 
 void GradientMemory::moved(std::size_t index) {
-  if (wires_[index].dtype() == slots_[index].gradient.dtype()) {
+  if (!packed_ && wires_[index].dtype() == slots_[index].gradient.dtype()) {
     wires_[index] = slots_[index].gradient;
   }
   homes_[index] = nullptr;  // it is the program's again
@@ -111,14 +112,14 @@ void GradientMemory::moved(std::size_t index) {
 void GradientMemory::compress(std::size_t index) {
   const TensorView& gradient = slots_[index].gradient;
   const TensorView& wire = wires_[index];
-  if (wire.data() == gradient.data()) return;
+  if (wire.data() == gradient.data() || wire.count() == 0) return;
   kernels::convert(gradient.dtype(), gradient.data(), wire.dtype(), wire.data(), wire.count());
 }
 
 void GradientMemory::expand(std::size_t index) {
   const TensorView& gradient = slots_[index].gradient;
   const TensorView& wire = wires_[index];
-  if (wire.data() == gradient.data()) return;
+  if (wire.data() == gradient.data() || wire.count() == 0) return;
   kernels::convert(wire.dtype(), wire.data(), gradient.dtype(), gradient.data(), wire.count());
 }
 

@@ -26,7 +26,11 @@ class GradientMemory {
   /// Moves the gradients of `slots`, which must outlive this, and changes their addresses there.
   /// compressed  the type in which f32 gradients travel; f32: none
   /// device      for gradients in its memory, which are moved into one piece of it
-  GradientMemory(std::vector<Slot>& slots, DType compressed, std::shared_ptr<DevicePort> device);
+  /// packed      what travels is one piece, without gaps: gradients that cannot be moved are
+  /// copied.
+  ///             For gradients in host memory that travel in one type
+  GradientMemory(std::vector<Slot>& slots, DType compressed, std::shared_ptr<DevicePort> device,
+                 bool packed = false);
   /// Moves the gradients back to where they were.
   ~GradientMemory();
   GradientMemory(const GradientMemory&) = delete;
@@ -43,8 +47,8 @@ class GradientMemory {
   /// The program has put the gradient of slot `index` somewhere else.
   void moved(std::size_t index);
 
-  /// Rounds the gradient into what travels, and brings the result back; nothing without
-  /// compression, and on a device.
+  /// Brings the gradient into what travels, rounding it if need be, and the result back; nothing
+  /// where it is that itself, and on a device.
   void compress(std::size_t index);
   void expand(std::size_t index);
 
@@ -56,6 +60,7 @@ class GradientMemory {
 
   std::vector<Slot>& slots_;
   DType compressed_;
+  bool packed_;
   std::shared_ptr<DevicePort> device_;
   std::shared_ptr<void> memory_;
   std::vector<TensorView> wires_;

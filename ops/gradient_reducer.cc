@@ -93,7 +93,7 @@ GradientReducer::Impl::Impl(std::vector<Slot> slots, GradientMeaning meaning,
   announcements_.assign(parameters_, 0);
   held_back_.assign(parameters_, false);
   submitted_.assign(slots_.size(), false);
-  const PipelineSpec spec{slots_, parameters_, meaning_, options_, passes_};
+  const PipelineSpec spec{slots_, parameters_, meaning_, options_, passes_, together_};
   if (sharded()) {
     compare_parameters(spec, where);
   } else {

@@ -32,6 +32,8 @@ struct PipelineSpec {
   GradientMeaning meaning = GradientMeaning::mean;
   const OptimizerOptions& options;
   int passes = 1;  ///< whose gradients are added up before a step
+  /// All slots are submitted at the same time: they are small.
+  bool together = false;
 };
 
 /// Threading: one thread at a time.

@@ -74,9 +74,11 @@ std::int64_t reduce_rows(D d, const Work<T>& work, std::int64_t at, std::int64_t
 template <std::size_t kSources, typename Op, typename T>
 void reduce_few(const Work<T>& work, std::int64_t at, std::int64_t count) {
   const hn::ScalableTag<typename Memory<T>::Lane> d;
+  const hn::CappedTag<typename Memory<T>::Lane, 4> few;  // most of what is left of small tensors
   const hn::CappedTag<typename Memory<T>::Lane, 1> one;
   at = reduce_rows<kSources, 4, Op>(d, work, at, count);
   at = reduce_rows<kSources, 1, Op>(d, work, at, count);
+  at = reduce_rows<kSources, 1, Op>(few, work, at, count);
   reduce_rows<kSources, 1, Op>(one, work, at, count);
 }
 

@@ -73,6 +73,9 @@ class Channel {
   /// For what lives as long as a batch: memory of batches that have ended serves again.
   std::pmr::memory_resource* memory() { return &pool_; }
 
+  /// A list for one call.
+  std::pmr::vector<const void*>& sources() { return sources_; }
+
   /// Nobody reads this member's memory any more.
   bool is_idle(std::uint64_t batches) const { return batches == 0 || all_finished(batches - 1); }
 
@@ -99,6 +102,7 @@ class Channel {
   void* memory_ = nullptr;  ///< of this member, in the segment
   std::vector<Member> members_;
   std::pmr::unsynchronized_pool_resource pool_;
+  std::pmr::vector<const void*> sources_{&pool_};
   StoreChoice stores_;
   std::uint64_t work_done_ = 0;
   std::uint64_t finished_by_all_ = 0;  ///< batches, as last looked up

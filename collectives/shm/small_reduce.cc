@@ -15,8 +15,7 @@ namespace {
 
 class SmallReduce : public Collective {
  public:
-  SmallReduce(const Batch& batch, Channel& channel, std::uint64_t number)
-      : Collective(batch, channel, number), sources_(channel.memory()) {}
+  using Collective::Collective;
 
   void publish(Slot& slot) override {
     slot.source = Source::in_slot;
@@ -40,14 +39,13 @@ class SmallReduce : public Collective {
 
  private:
   void reduce(std::int64_t begin, void* out, std::int64_t count) {
-    sources_.clear();
+    List<const void*>& sources = channel_.sources();
+    sources.clear();
     for (int member = 0; member < size(); ++member) {
-      sources_.push_back(slot_of(member).data.data() + begin * element_bytes());
+      sources.push_back(slot_of(member).data.data() + begin * element_bytes());
     }
-    kernels::reduce(kernels::spec_of(batch_), sources_, out, count);
+    kernels::reduce(kernels::spec_of(batch_), sources, out, count);
   }
-
-  List<const void*> sources_;
 };
 
 }  // namespace

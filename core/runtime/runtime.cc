@@ -278,7 +278,7 @@ void Runtime::drive(const Operation* operation, const std::function<bool()>& fin
   const Driving driving(*this);
   Backoff backoff;
   const bool drives = may_drive();
-  Standstill standstill(rounds_);
+  std::optional<Standstill> standstill;
   while (!finished()) {
     std::unique_lock loop(loop_mutex_, std::defer_lock);
     if (drives) (void)loop.try_lock();
@@ -289,7 +289,9 @@ void Runtime::drive(const Operation* operation, const std::function<bool()>& fin
       completed_.wait_for(lock, kFollowerRest, finished);
       --sleepers_;
       lock.unlock();
-      if (!drives && operation != nullptr) look_for_standstill(*operation, standstill);
+      if (drives || operation == nullptr) continue;
+      if (!standstill) standstill.emplace(rounds_);
+      look_for_standstill(*operation, *standstill);
       continue;
     }
     const bool progress = iterate();

@@ -57,6 +57,7 @@ struct Batch {
   ///   reduce_scatter  block_counts: what each rank receives (blocks of the input)
   ///   alltoall        send_counts: blocks of the input; block_counts: blocks of the output
   ///                   (both differ by rank)
+  ///   exchange        the same, with at most one block that is not empty in each
   std::vector<std::int64_t> block_counts;
   std::vector<std::int64_t> send_counts;
 

@@ -29,6 +29,7 @@ enum class Op : std::uint8_t {
   broadcast,
   reduce_scatter,
   alltoall,
+  exchange,
   barrier,
   join,
   add_process_set,
@@ -36,7 +37,7 @@ enum class Op : std::uint8_t {
   register_plan,
   release_plan,
 };
-constexpr int kOpCount = 11;
+constexpr int kOpCount = 12;
 
 /// True for those that move tensors and so reach backends.
 constexpr bool is_collective(Op op) {
@@ -46,6 +47,7 @@ constexpr bool is_collective(Op op) {
     case Op::broadcast:
     case Op::reduce_scatter:
     case Op::alltoall:
+    case Op::exchange:
       return true;
     case Op::barrier:
     case Op::join:

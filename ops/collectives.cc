@@ -154,6 +154,16 @@ std::shared_ptr<Operation> describe_alltoall(std::string_view name, const ConstT
   return operation;
 }
 
+std::shared_ptr<Operation> describe_exchange(std::string_view name, const ConstTensorView& input,
+                                             const std::vector<int>& to,
+                                             const ProcessSet& process_set) {
+  protocol::Request request = make_request(Op::exchange, name, process_set);
+  check_name(request);
+  check_rows(request, input);
+  request.ranks.assign(to.begin(), to.end());
+  return with_output(std::move(request), input);
+}
+
 std::shared_ptr<Operation> describe_barrier(std::string_view name, const ProcessSet& process_set) {
   protocol::Request request = make_request(Op::barrier, name, process_set);
   check_name(request);
@@ -262,6 +272,16 @@ Output alltoall(std::string_view name, const ConstTensorView& input,
                 const std::vector<std::int64_t>& splits, ProcessSet process_set,
                 SourceLocation where) {
   return run(describe_alltoall(name, input, splits, process_set), where).output;
+}
+
+Handle exchange_async(std::string_view name, const ConstTensorView& input,
+                      const std::vector<int>& to, ProcessSet process_set, SourceLocation where) {
+  return submit(describe_exchange(name, input, to, process_set), where);
+}
+
+Output exchange(std::string_view name, const ConstTensorView& input, const std::vector<int>& to,
+                ProcessSet process_set, SourceLocation where) {
+  return run(describe_exchange(name, input, to, process_set), where).output;
 }
 
 Handle barrier_async(ProcessSet process_set, SourceLocation where) {

@@ -7,7 +7,8 @@
 // Rules common to all:
 // - Every member of the process set submits an operation of the same name; the ranks may submit
 //   different operations in any order. A name may be used again once its operation has completed.
-// - The ranks must agree about the operation, the element type, the shape (allgather and alltoall:
+// - The ranks must agree about the operation, the element type, the shape (allgather, alltoall and
+// exchange:
 //   all extents but the first), the reduction, the scale factors and the root. If they do not,
 //   every rank gets Code::mismatch with the two ranks and the two values, and no memory is changed.
 // - Memory must stay valid and untouched until the operation has completed.
@@ -117,6 +118,17 @@ Output alltoall(std::string_view name, const ConstTensorView& input,
                 const std::vector<std::int64_t>& splits = {}, ProcessSet process_set = {},
                 SourceLocation where = SourceLocation::current());
 
+/// Sends each member's tensor to at most one member, such as a neighbour or the next stage of a
+/// pipeline. `to` is equal on all ranks: for each member, in their order, the world rank to which
+/// its tensor goes, or -1; nobody is named twice. The tensors may differ in rows. The result, what
+/// has come here, is the handle's output(): of no rows where nothing does. rows() says from whom.
+/// Errors: invalid_argument if `to` is not such a list; mismatch if ranks disagree about it.
+Handle exchange_async(std::string_view name, const ConstTensorView& input,
+                      const std::vector<int>& to, ProcessSet process_set = {},
+                      SourceLocation where = SourceLocation::current());
+Output exchange(std::string_view name, const ConstTensorView& input, const std::vector<int>& to,
+                ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
+
 /// Returns when every member of the set has called it.
 Handle barrier_async(ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
 void barrier(ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
@@ -146,5 +158,7 @@ template <typename T, typename A, typename... Rest>
 Handle reduce_scatter_async(std::string_view, const std::vector<T, A>&&, Rest&&...) = delete;
 template <typename T, typename A, typename... Rest>
 Handle alltoall_async(std::string_view, const std::vector<T, A>&&, Rest&&...) = delete;
+template <typename T, typename A, typename... Rest>
+Handle exchange_async(std::string_view, const std::vector<T, A>&&, Rest&&...) = delete;
 
 }  // namespace ringleader

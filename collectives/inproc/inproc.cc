@@ -111,12 +111,12 @@ std::int64_t sum_before(const std::vector<std::int64_t>& counts, int index) {
   return total;
 }
 
-/// Allgather and alltoall: rank `from`'s block for this rank. The allgather's block may be where it
-/// belongs already.
+/// Allgather, alltoall and exchange: rank `from`'s block for this rank. The allgather's block may
+/// be where it belongs already.
 void fetch_block(const Meeting& meeting, const Batch& mine, int from) {
   const Batch& theirs = *meeting.batches[static_cast<std::size_t>(from)];
   const std::int64_t offset =
-      mine.op == Op::alltoall ? sum_before(theirs.send_counts, mine.group->rank) : 0;
+      mine.op != Op::allgather ? sum_before(theirs.send_counts, mine.group->rank) : 0;
   copy_elements(at(theirs.tensors[0].input, offset, mine.dtype),
                 at(mine.tensors[0].output, sum_before(mine.block_counts, from), mine.dtype),
                 mine.block_counts[static_cast<std::size_t>(from)], mine.dtype);
@@ -169,7 +169,8 @@ bool advance(Running& running) {
       scatter_piece(*running.meeting, batch, begin, std::min(step, total - begin));
       break;
     case Op::allgather:
-    case Op::alltoall:  // one block per poll
+    case Op::alltoall:
+    case Op::exchange:  // one block per poll
       total = size;
       step = 1;
       if (begin < total) fetch_block(*running.meeting, batch, static_cast<int>(begin));

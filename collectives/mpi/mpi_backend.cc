@@ -38,6 +38,7 @@ class MpiBackend : public Backend {
         return batch.op == Op::allreduce || batch.count() <= kCountMax;
       case Op::broadcast:
       case Op::alltoall:
+      case Op::exchange:
         return true;
       case Op::barrier:
       case Op::join:
@@ -77,6 +78,8 @@ class MpiBackend : public Backend {
     int done = 0;
     const DefaultFloats floats;
     RL_MPI_RETURN_IF_ERROR(MPI_Test(&running.request, &done, MPI_STATUS_IGNORE));
+    if (done == 0) return std::nullopt;
+    RL_MPI_RETURN_IF_ERROR(MPI_Test(&running.sending, &done, MPI_STATUS_IGNORE));
     if (done == 0) return std::nullopt;
     complete(running);
     running.begin = running.end;

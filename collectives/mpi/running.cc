@@ -4,6 +4,7 @@
 #include <ringleader/core/check.h>
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 namespace ringleader::mpi {
@@ -11,6 +12,9 @@ namespace {
 
 /// Elements of one piece that MPI reads and writes in place; fits an int.
 constexpr std::int64_t kDirectPiece = 1 << 30;
+
+/// Batches of a channel are launched in one order, so one tag serves all.
+constexpr int kExchangeTag = 1;
 
 /// Elements [begin, end) of the inputs in the wide type, prescaled.
 void load(const Running& running, std::int64_t begin, std::int64_t end, std::byte* out) {
@@ -175,6 +179,34 @@ Status start_alltoall(Running& running) {
   return Status();
 }
 
+/// At most one message each way. A block may be longer than an int counts: its type is the whole.
+Status start_exchange(Running& running) {
+  const Batch& batch = *running.batch;
+  running.end = batch.count();
+  const auto peer_of = [](const std::vector<std::int64_t>& counts) {
+    const auto found = std::find_if(counts.begin(), counts.end(), [](auto n) { return n > 0; });
+    return found == counts.end() ? MPI_PROC_NULL : static_cast<int>(found - counts.begin());
+  };
+  const auto type_of = [&](const std::vector<std::int64_t>& counts) {
+    return BlockType::make(batch.dtype, 0,
+                           std::accumulate(counts.begin(), counts.end(), std::int64_t{0}));
+  };
+  for (const auto* const counts : {&batch.block_counts, &batch.send_counts}) {
+    Result<BlockType> type = type_of(*counts);
+    if (!type.ok()) return type.status();
+    running.block_types.push_back(std::move(*type));
+  }
+  const int from = peer_of(batch.block_counts);
+  RL_MPI_RETURN_IF_ERROR(MPI_Irecv(batch.tensors[0].output, from == MPI_PROC_NULL ? 0 : 1,
+                                   running.block_types[0].get(), from, kExchangeTag, running.comm,
+                                   &running.request));
+  const int to = peer_of(batch.send_counts);
+  RL_MPI_RETURN_IF_ERROR(MPI_Isend(batch.tensors[0].input, to == MPI_PROC_NULL ? 0 : 1,
+                                   running.block_types[1].get(), to, kExchangeTag, running.comm,
+                                   &running.sending));
+  return Status();
+}
+
 }  // namespace
 
 Status start(Running& running) {
@@ -187,6 +219,8 @@ Status start(Running& running) {
       return start_allgather(running);
     case Op::alltoall:
       return start_alltoall(running);
+    case Op::exchange:
+      return start_exchange(running);
     case Op::allreduce:
       return start_allreduce(running);
     case Op::barrier:
@@ -210,6 +244,7 @@ void complete(Running& running) {
       return complete_allreduce(running);
     case Op::allgather:
     case Op::alltoall:
+    case Op::exchange:
     case Op::barrier:
     case Op::join:
     case Op::add_process_set:

@@ -27,6 +27,7 @@ struct Running {
   std::int64_t begin = 0;         ///< the piece in flight
   std::int64_t end = 0;
   MPI_Request request = MPI_REQUEST_NULL;
+  MPI_Request sending = MPI_REQUEST_NULL;  ///< exchange: the message that leaves
 
   // What MPI reads until the request completes.
   std::vector<int> counts;

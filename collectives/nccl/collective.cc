@@ -195,6 +195,7 @@ Status move(const Batch& batch, const Communicator& communicator, cudaStream_t s
     case Op::allgather:
       return mover.allgather();
     case Op::alltoall:
+    case Op::exchange:
       return mover.alltoall();
     default:
       return Status(Code::unsupported, std::string("NCCL has no ") + name_of(batch.op));

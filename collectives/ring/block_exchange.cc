@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// allgather and alltoall: every rank sends every other rank its block, directly.
+// allgather, alltoall and exchange: every rank sends every other rank its block, directly.
 //
 //   allgather   the same block to all; time alpha + (P-1) n_block beta, the bandwidth optimum
 //   alltoall    a different block to each
+//   exchange    a block to one of them
 #include <ringleader/collectives/ring/algorithm.h>
 
 #include <ringleader/collectives/kernels/pieces.h>
@@ -26,14 +27,16 @@ class BlockExchange : public Algorithm {
       const int peer = (context_.rank() + step) % context_.size();
       const auto [send_begin, send_count] = block_sent(peer);
       const auto [receive_begin, receive_count] = block_received(peer);
-      lanes_.push_back(
-          make_lane(Lane::Direction::send, peer,
-                    // MPI does not write to what it sends.
-                    const_cast<std::byte*>(kernels::at(context_.input, send_begin, batch.dtype)),
-                    send_count));
-      lanes_.push_back(make_lane(Lane::Direction::receive, peer,
-                                 kernels::at(context_.output, receive_begin, batch.dtype),
-                                 receive_count));
+      // MPI does not write to what it sends.
+      auto* const sent =
+          const_cast<std::byte*>(kernels::at(context_.input, send_begin, batch.dtype));
+      std::byte* const received = kernels::at(context_.output, receive_begin, batch.dtype);
+      if (send_count > 0) {
+        lanes_.push_back(make_lane(Lane::Direction::send, peer, sent, send_count));
+      }
+      if (receive_count > 0) {
+        lanes_.push_back(make_lane(Lane::Direction::receive, peer, received, receive_count));
+      }
     }
   }
 
@@ -61,7 +64,7 @@ class BlockExchange : public Algorithm {
 
   Block block_sent(int peer) const {
     const Batch& batch = *context_.batch;
-    if (batch.op == Op::alltoall) return block(batch.send_counts, peer);
+    if (batch.op != Op::allgather) return block(batch.send_counts, peer);
     return {0, batch.tensors[0].count};
   }
 

@@ -105,6 +105,7 @@ class RingBackend : public Backend {
         return make_tree_broadcast(context);
       case Op::allgather:
       case Op::alltoall:
+      case Op::exchange:
         return make_block_exchange(context);
       case Op::reduce_scatter:
         return make_share_exchange(context);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Broadcast, allgather and alltoall: every member that has input publishes where it is, and every
-// member fetches what is meant for it:
+// Broadcast, allgather, alltoall and exchange: every member that has input publishes where it is,
+// and every member fetches what is meant for it:
 //
 //   in the slot    up to 8 KiB      copied twice, one synchronization
 //   in a segment   at its offsets   copied once; the owner waits until all have fetched
@@ -84,7 +84,7 @@ class Move : public Collective {
   /// Alltoall: where each member's block begins, and the end of the last.
   List<std::int64_t> block_begins() const {
     List<std::int64_t> begins(channel_.memory());
-    if (batch_.op != Op::alltoall) return begins;
+    if (batch_.op != Op::alltoall && batch_.op != Op::exchange) return begins;
     std::int64_t begin = 0;
     for (const std::int64_t count : batch_.send_counts) {
       begins.push_back(begin * element_bytes());

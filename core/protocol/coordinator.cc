@@ -81,6 +81,7 @@ void Coordinator::decide_named(NamedAnnouncement named) {
     case Op::broadcast:
     case Op::reduce_scatter:
     case Op::alltoall:
+    case Op::exchange:
       complete_key(owned(key_of(request)));
   }
 }

@@ -11,7 +11,7 @@ namespace ringleader::protocol {
 template <typename Code>
 void visit(Code& code, auto& x, const TensorSpec*) {
   code(x.name), code(x.shape), code.choice(x.dtype, kDTypeCount);
-  code.choice(x.op, kOpCount), code(x.root), code(x.phase);
+  code.choice(x.op, kOpCount), code(x.root), code(x.to), code(x.phase);
 }
 template <typename Code>
 void visit(Code& code, auto& x, const Request*) {

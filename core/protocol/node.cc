@@ -4,6 +4,7 @@
 #include <ringleader/core/protocol/mutated.h>
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <numeric>
@@ -81,9 +82,19 @@ Status Node::check(const Request& request) const {
         Code::invalid_argument,
         fmt::format("{}: operations of process set {} are pending", what(), request.target));
   }
+  if (request.op == Op::exchange &&
+      !is_pairing(request.ranks, catalog_.ranks_of(request.process_set))) {
+    return Status(
+        Code::invalid_argument,
+        fmt::format("{}: the destinations {} are not one per member, each a member or -1, "
+                    "and no member twice",
+                    what(), request.ranks));
+  }
   if (request.op == Op::register_plan) {
     for (const TensorSpec& tensor : request.tensors) {
-      if (is_plannable(tensor)) continue;
+      const bool pairs = tensor.op != Op::exchange ||
+                         is_pairing(tensor.to, catalog_.ranks_of(request.process_set));
+      if (is_plannable(tensor) && pairs) continue;
       return Status(Code::invalid_argument, fmt::format("{}: '{}': {} cannot be planned", what(),
                                                         tensor.name, name_of(tensor.op)));
     }

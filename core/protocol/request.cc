@@ -14,6 +14,7 @@ std::string text_of(const TensorSpec& spec) {
   std::string text =
       fmt::format("'{}' {} {}", spec.name, name_of(spec.dtype), to_string(spec.shape));
   if (spec.op != Op::allreduce) text += fmt::format(" by {}", name_of(spec.op));
+  if (!spec.to.empty()) text += fmt::format(" to {}", spec.to);
   if (spec.root >= 0) text += fmt::format(" from rank {}", spec.root);
   if (spec.phase != 0) text += fmt::format(" in phase {}", spec.phase);
   return text;
@@ -48,7 +49,8 @@ std::optional<Disagreement> first_plan_disagreement(const Request& a, const Requ
 }
 
 bool same_shape(const Request& request, const Shape& a, const Shape& b) {
-  const bool rows_are_free = request.op == Op::allgather || request.op == Op::alltoall;
+  const bool rows_are_free =
+      request.op == Op::allgather || request.op == Op::alltoall || request.op == Op::exchange;
   if (!rows_are_free || a.empty() || b.empty()) return a == b;
   return a.size() == b.size() && std::equal(a.begin() + 1, a.end(), b.begin() + 1);
 }
@@ -96,7 +98,8 @@ std::optional<Disagreement> first_disagreement(const Request& a, const Request& 
   }
   if (a.root != b.root) return differ("root", a.root, b.root);
   if (a.ranks != b.ranks) {
-    return Disagreement{"ranks", fmt::format("{}", a.ranks), fmt::format("{}", b.ranks)};
+    return Disagreement{a.op == Op::exchange ? "destinations" : "ranks", fmt::format("{}", a.ranks),
+                        fmt::format("{}", b.ranks)};
   }
   if (a.target != b.target) return differ("target", a.target, b.target);
   return std::nullopt;
@@ -138,6 +141,7 @@ bool is_plannable(const TensorSpec& tensor) {
     case Op::allreduce:
     case Op::allgather:
     case Op::broadcast:
+    case Op::exchange:
       return true;
     case Op::reduce_scatter:
       return !tensor.shape.empty();  // it has rows
@@ -151,6 +155,18 @@ bool is_plannable(const TensorSpec& tensor) {
       return false;
   }
   return false;
+}
+
+bool is_pairing(const std::vector<std::int32_t>& to, const std::vector<int>& members) {
+  if (to.size() != members.size()) return false;
+  std::vector<std::int32_t> receivers;
+  for (const std::int32_t rank : to) {
+    if (rank == -1) continue;
+    if (!std::binary_search(members.begin(), members.end(), rank)) return false;
+    receivers.push_back(rank);
+  }
+  std::sort(receivers.begin(), receivers.end());
+  return std::adjacent_find(receivers.begin(), receivers.end()) == receivers.end();
 }
 
 bool plan_runs_with_joined_ranks(const Request& plan) {

@@ -29,7 +29,8 @@ struct TensorSpec {
 
   // Of a plan's parameter; of an operation the request says so.
   Op op = Op::allreduce;
-  std::int32_t root = -1;  ///< broadcast: world rank
+  std::int32_t root = -1;             ///< broadcast: world rank
+  std::vector<std::int32_t> to = {};  ///< exchange: as Request::ranks
   /// A parameter is submitted when all those of lower phases have completed.
   std::int32_t phase = 0;
 
@@ -47,9 +48,11 @@ struct Request {
   bool average_over_contributors = false;
   std::int32_t root = -1;           ///< broadcast: world rank
   std::vector<TensorSpec> tensors;  ///< tensor operations and register_plan
-  std::vector<std::int32_t> ranks;  ///< add_process_set: ascending
-  std::uint32_t target = 0;         ///< remove_process_set and release_plan: the id
-  SourceLocation where;             ///< the call; of this rank only, it does not travel
+  /// add_process_set: ascending. exchange: for each member, in their order, the world rank to which
+  /// its tensor goes, or -1.
+  std::vector<std::int32_t> ranks;
+  std::uint32_t target = 0;  ///< remove_process_set and release_plan: the id
+  SourceLocation where;      ///< the call; of this rank only, it does not travel
 };
 
 /// Operations are matched across ranks by the process set and the name.
@@ -114,6 +117,14 @@ inline Op verb_of(const Request& request, const TensorSpec& tensor) {
 inline std::int32_t root_of(const Request& request, const TensorSpec& tensor) {
   return request.op == Op::register_plan ? tensor.root : request.root;
 }
+
+inline const std::vector<std::int32_t>& destinations_of(const Request& request,
+                                                        const TensorSpec& tensor) {
+  return request.op == Op::register_plan ? tensor.to : request.ranks;
+}
+
+/// Whether each of the members sends to at most one of them, and receives from at most one.
+bool is_pairing(const std::vector<std::int32_t>& to, const std::vector<int>& members);
 
 /// Whether it can be a parameter of a plan: its verb is one whose sizes are known beforehand.
 bool is_plannable(const TensorSpec& tensor);

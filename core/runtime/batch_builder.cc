@@ -87,17 +87,54 @@ std::int64_t rows_of(const Shape& shape, int ranks, int rank) {
   return end - begin;
 }
 
+/// exchange: where this member's tensor goes, and where the one comes from that it gets; -1: none.
+struct Peers {
+  int to = -1;
+  int from = -1;
+};
+Peers peers_of(const std::vector<std::int32_t>& destinations, const Group& group) {
+  const auto index_of = [&](std::int32_t rank) {
+    const auto found = std::lower_bound(group.ranks.begin(), group.ranks.end(), rank);
+    return static_cast<int>(found - group.ranks.begin());
+  };
+  Peers peers;
+  for (std::size_t member = 0; member < destinations.size(); ++member) {
+    if (destinations[member] < 0) continue;
+    const int receiver = index_of(destinations[member]);
+    if (receiver == group.rank) peers.from = static_cast<int>(member);
+    if (static_cast<int>(member) == group.rank) peers.to = receiver;
+  }
+  return peers;
+}
+
 /// A plan's parameter: all sizes are known, and the result goes to the user's memory.
 Status plan_blocks(const protocol::TensorSpec& tensor, const Memory& memory,
                    PreparedBatch& prepared) {
   Batch& batch = prepared.batch;
   const int size = batch.group->size();
+  const auto members = static_cast<std::size_t>(size);
   std::int64_t output = 0;
-  for (int i = 0; i < size; ++i) {
-    const bool gathers = batch.op == Op::allgather;
-    batch.block_counts.push_back(
-        gathers ? batch.count() : rows_of(tensor.shape, size, i) * row_count(tensor.shape));
-    if (gathers || i == batch.group->rank) output += batch.block_counts.back();
+  switch (batch.op) {
+    case Op::allgather:
+      batch.block_counts.assign(members, batch.count());
+      output = size * batch.count();
+      break;
+    case Op::exchange: {
+      const Peers peers = peers_of(tensor.to, *batch.group);
+      batch.send_counts.assign(members, 0);
+      batch.block_counts.assign(members, 0);
+      output = peers.from < 0 ? 0 : batch.count();
+      if (peers.from >= 0) batch.block_counts[static_cast<std::size_t>(peers.from)] = output;
+      // Who sends nothing has a tensor all the same, which stays here.
+      if (peers.to < 0) batch.tensors[0].count = 0;
+      if (peers.to >= 0) batch.send_counts[static_cast<std::size_t>(peers.to)] = batch.count();
+      break;
+    }
+    default:  // reduce_scatter
+      for (int i = 0; i < size; ++i) {
+        batch.block_counts.push_back(rows_of(tensor.shape, size, i) * row_count(tensor.shape));
+      }
+      output = batch.block_counts[static_cast<std::size_t>(batch.group->rank)];
   }
   if (prepared.operations[0] != nullptr) return Status();
   // Of a batch that lacks some rank's data, and fails, nobody sees the result.
@@ -130,7 +167,14 @@ void prepare_sizes(PreparedBatch& prepared) {
     prepared.sizes_out = {operation.input_shape[0]};
   } else {
     prepared.sizes_out = operation.split_rows;
-    for (const std::int64_t rows : operation.split_rows) {
+    if (prepared.batch.op == Op::exchange) {
+      const auto& request = std::get<protocol::Request>(operation.wish);
+      const int to = peers_of(request.ranks, *prepared.batch.group).to;
+      prepared.sizes_out.assign(size, 0);
+      if (to >= 0) prepared.sizes_out[static_cast<std::size_t>(to)] = operation.input_shape[0];
+      if (to < 0) prepared.batch.tensors[0].count = 0;
+    }
+    for (const std::int64_t rows : prepared.sizes_out) {
       prepared.batch.send_counts.push_back(rows * row_count(operation.input_shape));
     }
   }
@@ -204,12 +248,12 @@ Status prepare(const protocol::Launch& launch, std::shared_ptr<const Group> grou
     }
     batch.tensors.push_back(tensor);
   }
-  const bool has_blocks = batch.op == Op::allgather || batch.op == Op::reduce_scatter;
+  const bool has_blocks = batch.op != Op::allreduce && batch.op != Op::broadcast;
   if (request.op == Op::register_plan) {
     return has_blocks ? plan_blocks(request.tensors[launch.items[0].parameter], memory, prepared)
                       : Status();
   }
-  if (batch.op == Op::allgather || batch.op == Op::alltoall) prepare_sizes(prepared);
+  if (has_blocks && batch.op != Op::reduce_scatter) prepare_sizes(prepared);
   return batch.op == Op::reduce_scatter ? split_rows(memory, prepared) : Status();
 }
 
@@ -218,7 +262,8 @@ bool needs_sizes(const PreparedBatch& prepared) { return !prepared.sizes_in.empt
 Batch sizes_batch(PreparedBatch& prepared) {
   Batch batch;
   batch.group = prepared.batch.group;
-  batch.op = prepared.batch.op;
+  // Who sends what in an exchange is told by all to all: the others do not know of it.
+  batch.op = prepared.batch.op == Op::allgather ? Op::allgather : Op::alltoall;
   batch.dtype = DType::i64;
   batch.tensors = {{prepared.sizes_out.data(), prepared.sizes_in.data(),
                     static_cast<std::int64_t>(prepared.sizes_out.size())}};
@@ -242,8 +287,9 @@ Status complete_sizes(const Memory& memory, PreparedBatch& prepared) {
     total += rows;
     prepared.batch.block_counts.push_back(rows * row);
   }
-  // Of alltoall every rank gets another result, whose size the others do not know.
-  prepared.may_refuse = prepared.batch.op == Op::alltoall || total * row * element >= kConsentBytes;
+  // Of alltoall and exchange every rank gets another result, whose size the others do not know.
+  prepared.may_refuse =
+      prepared.batch.op != Op::allgather || total * row * element >= kConsentBytes;
   return make_output(memory, prepared, prepared.sizes_in, total);
 }
 

@@ -35,8 +35,8 @@ struct PreparedBatch {
   std::vector<std::shared_ptr<Operation>> operations;  ///< one per tensor; null for a joined rank
   std::vector<std::shared_ptr<std::byte>> scratch;
 
-  /// allgather and alltoall: this rank's counts, sent to the others before the data, and what they
-  /// sent. Empty otherwise.
+  /// allgather, alltoall and exchange: this rank's counts, sent to the others before the data, and
+  /// what they sent. Empty otherwise.
   std::vector<std::int64_t> sizes_out;
   std::vector<std::int64_t> sizes_in;
 

@@ -46,6 +46,11 @@ void Conformance::run() {
     }
     run_counts({Op::allgather, dtype});
     run_counts({Op::alltoall, dtype});
+    for (const int shift : {0, 1, group_->size() - 1}) {
+      Case c{Op::exchange, dtype};
+      c.root = shift;
+      run_counts(c);
+    }
     for (int root = 0; root < group_->size(); ++root) {
       Case c{Op::broadcast, dtype};
       c.root = root;
@@ -91,7 +96,7 @@ void Conformance::run_counts(Case c) {
     c.count = count;
     for (const bool in_place : {false, true}) {
       c.in_place = in_place;
-      if (in_place && c.op == Op::alltoall) continue;
+      if (in_place && (c.op == Op::alltoall || c.op == Op::exchange)) continue;
       check(c);
     }
   }
@@ -109,6 +114,8 @@ void Conformance::check(const Case& c) {
       return check_allgather(c);
     case Op::reduce_scatter:
       return check_reduce_scatter(c);
+    case Op::exchange:
+      return check_exchange(c);
     default:
       return check_alltoall(c);
   }
@@ -257,6 +264,26 @@ void Conformance::check_alltoall(const Case& c) {
   std::vector<std::byte> output(expected.size() * size_of(c.dtype));
   batch.tensors = {{input.data(), output.data(), total}};
   if (execute(batch)) expect(c, output, expected);
+}
+
+/// Rank r sends count + r elements to rank r + root; every third sends nothing.
+void Conformance::check_exchange(const Case& c) {
+  const int size = group_->size();
+  const auto sends = [](int rank) { return rank % 3 != 2; };
+  const int to = (group_->rank + c.root) % size;
+  const int from = (group_->rank + size - c.root) % size;
+  Batch batch = batch_of(c);
+  batch.send_counts.assign(static_cast<std::size_t>(size), 0);
+  batch.block_counts = batch.send_counts;
+  const std::int64_t sent = sends(group_->rank) ? c.count + group_->rank : 0;
+  const std::int64_t received = sends(from) ? c.count + from : 0;
+  batch.send_counts[static_cast<std::size_t>(to)] = sent;
+  batch.block_counts[static_cast<std::size_t>(from)] = received;
+  const std::vector<std::byte> input =
+      encode(elements(group_->rank, 0, sent, ReduceOp::sum), c.dtype);
+  std::vector<std::byte> output(static_cast<std::size_t>(received) * size_of(c.dtype));
+  batch.tensors = {{input.data(), output.data(), sent}};
+  if (execute(batch)) expect(c, output, elements(from, 0, received, ReduceOp::sum));
 }
 
 /// Several batches in flight at once, polled in another order than launched.

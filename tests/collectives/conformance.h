@@ -29,7 +29,7 @@ struct Case {
   bool in_place = false;
   double prescale = 1.0;
   double postscale = 1.0;
-  int root = 0;
+  int root = 0;     ///< exchange: how far each tensor goes
   int tensors = 1;  ///< fused: `count` elements each
 };
 
@@ -56,6 +56,7 @@ class Conformance {
   void check_allgather(const Case& c);
   void check_reduce_scatter(const Case& c);
   void check_alltoall(const Case& c);
+  void check_exchange(const Case& c);
   void check_fused_at_once();
 
   Batch batch_of(const Case& c);

@@ -115,7 +115,7 @@ class MovingBackend : public Backend {
     const auto& blocks = batch.block_counts;
     std::int64_t count = batch.tensors[t].count;
     if (batch.op == Op::reduce_scatter) count = blocks[static_cast<std::size_t>(batch.group->rank)];
-    if (batch.op == Op::allgather || batch.op == Op::alltoall) {
+    if (batch.op == Op::allgather || batch.op == Op::alltoall || batch.op == Op::exchange) {
       count = std::accumulate(blocks.begin(), blocks.end(), std::int64_t{0});
     }
     return static_cast<std::size_t>(count) * size_of(batch.dtype);

@@ -169,3 +169,57 @@ TEST_CASE("allgathers and allreduces may be in flight together") {
     if (i % 3 != 0) CHECK(tensors[i][999] == static_cast<float>(size()));
   }
 }
+
+TEST_CASE("exchange: a ring, a pipeline, pairs, and those that have no partner") {
+  const auto tensor = [](int from) {
+    std::vector<float> values(static_cast<std::size_t>(2 * (from + 1)), static_cast<float>(from));
+    return values;
+  };
+  const auto pass = [&](const std::string& name, const std::vector<int>& to) {
+    const std::vector<float> own = tensor(rank());
+    const Output output =
+        exchange(name, ConstTensorView(own.data(), {rank() + 1, 2}, DType::f32), to);
+    std::vector<float> expected;
+    std::vector<std::int64_t> rows(static_cast<std::size_t>(size()), 0);
+    for (int from = 0; from < size(); ++from) {
+      if (to[static_cast<std::size_t>(from)] != rank()) continue;
+      expected = tensor(from);
+      rows[static_cast<std::size_t>(from)] = from + 1;
+    }
+    CHECK(output.to_vector<float>() == expected);
+    CHECK(output.rows() == rows);
+  };
+  std::vector<int> ring;
+  std::vector<int> pipeline;
+  std::vector<int> pairs;
+  for (int from = 0; from < size(); ++from) {
+    ring.push_back((from + 1) % size());
+    pipeline.push_back(from + 1 < size() ? from + 1 : -1);
+    pairs.push_back((from ^ 1) < size() ? from ^ 1 : -1);
+  }
+  for (int repeat = 0; repeat < 3; ++repeat) {
+    pass("ring", ring);
+    pass("pipeline", pipeline);
+    pass("pairs", pairs);
+    pass("nobody", std::vector<int>(static_cast<std::size_t>(size()), -1));
+  }
+}
+
+TEST_CASE("exchange: destinations that are no pairing, or about which ranks disagree") {
+  std::vector<float> values(4);
+  const auto with = [&](const std::vector<int>& to) {
+    return outcome_of([&] { (void)exchange("x", values, to); });
+  };
+  std::vector<int> to(static_cast<std::size_t>(size()), -1);
+  CHECK(with({}).code() == Code::invalid_argument);
+  to[0] = size();
+  CHECK(with(to).message().find("the destinations [") != std::string::npos);
+  if (size() == 1) return;
+  to[0] = to[1] = 0;
+  CHECK(with(to).code() == Code::invalid_argument);
+  to[0] = 1;
+  to[1] = rank() == 0 ? 0 : -1;
+  const Status status = with(to);
+  CHECK(status.code() == Code::mismatch);
+  CHECK(status.message().find("destinations") != std::string::npos);
+}

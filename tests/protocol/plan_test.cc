@@ -255,6 +255,19 @@ TEST_CASE("the verbs of a plan are compared, and those without known sizes refus
   network.settle();
   CHECK(network.status(0, a).message().find("rank 1 has 'b' f32 [20] by reduce_scatter") !=
         std::string::npos);
+  auto exchanged = three_parameters();
+  exchanged[0].op = exchanged[2].op = Op::exchange;
+  exchanged[0].to = {1, 0};
+  exchanged[2].to = {-1, 0};
+  const Token c = network.submit(0, plan_of(exchanged));
+  exchanged[2].to = {1, -1};
+  network.submit(1, plan_of(exchanged));
+  network.settle();
+  CHECK(network.status(0, c).message().find("rank 1 has 'c' f32 [30] by exchange to [1, -1]") !=
+        std::string::npos);
+  exchanged[2].to = {1, 1};
+  const Token d = network.submit(0, plan_of(exchanged));
+  CHECK(network.status(0, d).code() == Code::invalid_argument);
   scattered[1].op = Op::alltoall;
   const Token b = network.submit(0, plan_of(scattered));
   CHECK(network.status(0, b).code() == Code::invalid_argument);

@@ -128,7 +128,9 @@ class ScenarioBuilder {
       tensor.op = kind < 4   ? Op::allreduce
                   : kind < 5 ? Op::reduce_scatter
                   : kind < 6 ? Op::allgather
+                  : kind < 7 ? Op::exchange
                              : Op::broadcast;
+      if (tensor.op == Op::exchange) tensor.to = pairs(plan.process_set);
       if (tensor.op == Op::broadcast) tensor.root = members(plan.process_set).front();
       plan.joinable = plan.joinable && tensor.op == Op::allreduce;
     }
@@ -138,20 +140,32 @@ class ScenarioBuilder {
     protocol::Request request;
     request.process_set = static_cast<std::uint32_t>(process_set);
     request.name = name;
-    const int kind = random_.between(0, 10);
+    const int kind = random_.between(0, 11);
     request.op = kind < 6    ? Op::allreduce
                  : kind < 7  ? Op::broadcast
                  : kind < 8  ? Op::allgather
                  : kind < 9  ? Op::reduce_scatter
                  : kind < 10 ? Op::alltoall
+                 : kind < 11 ? Op::exchange
                              : Op::barrier;
     if (request.op == Op::broadcast) request.root = members(process_set).front();
     if (request.op == Op::barrier) return request;
+    if (request.op == Op::exchange) request.ranks = pairs(process_set);
     const int tensors = request.op == Op::allreduce && random_.chance(25) ? 3 : 1;
     for (int i = 0; i < tensors; ++i) {
       request.tensors.push_back({"", {random_.between(1, 400)}, DType::f32});
     }
     return request;
+  }
+
+  /// A random pairing of the members of a set, in which some send nothing.
+  std::vector<std::int32_t> pairs(int process_set) {
+    std::vector<int> to = members(process_set);
+    random_.shuffle(to);
+    for (int& rank : to) {
+      if (random_.chance(30)) rank = -1;
+    }
+    return {to.begin(), to.end()};
   }
 
   std::string any_name(std::size_t thread) {

@@ -127,7 +127,8 @@ class Generator : ScenarioBuilder {
         Wish wish;
         wish.request = request;
         wish.operation = index;
-        if (request.op == Op::allgather || request.op == Op::alltoall) {
+        if (request.op == Op::allgather || request.op == Op::alltoall ||
+            request.op == Op::exchange) {
           wish.request.tensors[0].shape[0] += rank;
         }
         if (spoilt && rank == spoiler) spoil(wish.request, random_);

@@ -10,6 +10,18 @@ namespace {
 
 std::atomic<std::uint64_t> count{0};
 
+}  // namespace
+
+namespace ringleader::test {
+
+std::uint64_t allocations() { return count; }
+
+}  // namespace ringleader::test
+
+#ifndef RINGLEADER_SANITIZED
+
+namespace {
+
 void* counted(std::size_t bytes, std::size_t alignment) {
   count.fetch_add(1, std::memory_order_relaxed);
   void* memory = nullptr;
@@ -27,14 +39,6 @@ void* counted_or_throw(std::size_t bytes, std::size_t alignment) {
 constexpr std::size_t kUsual = alignof(std::max_align_t);
 
 }  // namespace
-
-namespace ringleader::test {
-
-std::uint64_t allocations() { return count; }
-
-}  // namespace ringleader::test
-
-#ifndef RINGLEADER_SANITIZED
 
 void* operator new(std::size_t bytes) { return counted_or_throw(bytes, kUsual); }
 void* operator new[](std::size_t bytes) { return counted_or_throw(bytes, kUsual); }

@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <string>
 #include <vector>
@@ -281,6 +283,26 @@ TEST_CASE("every pair of features trains as one process, or is refused with both
       }
     }
   }
+}
+
+TEST_CASE("ops/README.md prints the table") {
+  std::ifstream file(RINGLEADER_SOURCE_DIR "/ops/README.md");
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  int rows = 0;
+  for (int first = 0; first < kFeatureCount; ++first) {
+    for (int second = 0; second < kFeatureCount; ++second) {
+      const auto a = static_cast<Feature>(first);
+      const auto b = static_cast<Feature>(second);
+      const std::string row = "| " + std::string(name_of(a)) + " | " + std::string(name_of(b)) +
+                              " | " + std::string(refusal_of(a, b)) + " |";
+      const bool printed = text.find("\n" + row + "\n") != std::string::npos;
+      INFO(row);
+      CHECK((!printed || !refusal_of(a, b).empty()));
+      if (printed) ++rows;
+      if (first < second && !refusal_of(a, b).empty()) --rows;
+    }
+  }
+  CHECK(rows == 0);  // each pair once
 }
 
 TEST_CASE("what a rank that has joined its shard cannot know of is refused") {

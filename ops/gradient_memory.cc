@@ -32,19 +32,23 @@ GradientMemory::GradientMemory(std::vector<Slot>& slots, DType compressed,
   const bool on_host = slots_.front().gradient.device() == Device::host;
   // On a device as close together as kernels like it: what is not scattered needs no packing.
   const std::size_t unit = on_host ? kCacheLine : kDeviceAlignment;
-  std::vector<std::size_t> room;
+  std::vector<std::size_t> room(slots_.size());
   std::size_t total = 0;
-  for (const Slot& slot : slots_) {
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const Slot& slot = slots_[i];
     const DType travels = travelling(slot.gradient);
     const bool moves = packed_ || travels != slot.gradient.dtype() || slot.move_gradient;
     const auto count = static_cast<std::size_t>(slot.gradient.count());
     const std::size_t bytes = count * size_of(travels);
-    room.push_back(moves ? rounded_up(bytes, packed_ ? 1 : unit) : 0);
-    total += room.back();
+    room[i] = moves ? rounded_up(bytes, packed_ ? 1 : unit) : 0;
+    total += room[i];
   }
   if (total > 0) memory_ = allocate(total, on_host);
   auto* next = static_cast<std::byte*>(memory_.get());
-  for (std::size_t i = 0; i < slots_.size(); ++i) {
+  // In the order of the plan's batches, as a rule (protocol/fusion.h), so that a whole batch is one
+  // piece.
+  for (std::size_t k = 0; k < slots_.size(); ++k) {
+    const std::size_t i = packed_ ? k : slots_.size() - 1 - k;
     place(i, room[i] > 0 || packed_ ? next : nullptr);
     next += room[i];
   }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // GradientMemory: where the gradients of an optimizer are reduced. Those that may be moved are put
-// into one piece of memory that the ranks of a node share; with compression, the copies of 16 bits
-// that travel are there instead. On a device there are no copies: what packs the gradients converts
-// them.
+// into one piece of memory that the ranks of a node share, the last first; with compression, the
+// copies of 16 bits that travel are there instead. On a device there are no copies: what packs the
+// gradients converts them.
 #pragma once
 
 #include <ringleader/core/runtime/device.h>

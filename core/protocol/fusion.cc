@@ -134,7 +134,10 @@ std::vector<std::vector<std::uint32_t>> cut_plan(const Request& plan,
   // A batch can be launched when its last parameter is ready.
   std::sort(cuts.begin(), cuts.end(), [](const Cut& a, const Cut& b) { return a.last < b.last; });
   std::vector<std::vector<std::uint32_t>> batches;
-  for (Cut& cut : cuts) batches.push_back(std::move(cut.parameters));
+  for (Cut& cut : cuts) {
+    std::sort(cut.parameters.rbegin(), cut.parameters.rend());
+    batches.push_back(std::move(cut.parameters));
+  }
   return batches;
 }
 

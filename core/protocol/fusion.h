@@ -29,6 +29,8 @@ std::vector<LaunchEntry> fuse(const Catalog& catalog, const std::vector<ReadyOpe
 /// each parameter occurs once. Neighbours that fuse() would put together share a batch; one that is
 /// full is closed, so that no batch waits for a parameter far behind it. Depends on nothing else,
 /// so a program that announces in the same order has the same batches in every run.
+/// In a batch the last parameter of the registration comes first: whoever lays them out so has a
+/// batch of neighbours in one piece.
 std::vector<std::vector<std::uint32_t>> cut_plan(const Request& plan,
                                                  std::vector<std::uint32_t> order,
                                                  std::int64_t fusion_bytes_max);

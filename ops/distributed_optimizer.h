@@ -101,7 +101,9 @@ class DistributedOptimizer {
   /// there, while this rank contributes zeros to the others' steps; then all continue with the
   /// parameters and the optimizer's state of the rank that came last. If ranks have made different
   /// numbers of steps and the state is not known (see OptimizerOptions::stateless), the next step()
-  /// throws invalid_argument.
+  /// throws invalid_argument. With sharding this rank steps its shard of the state with the others
+  /// meanwhile, so what the optimizer is told (its learning rate) must not change, and the others
+  /// can neither clip nor use a closure.
   ///
   ///   { const auto guard = optimizer.join(); while (data.next()) { ...; optimizer.step(); } }
   [[nodiscard]] JoinGuard join() { return JoinGuard(*reducer_); }

@@ -63,12 +63,16 @@ GradientReducer::Impl::Impl(std::vector<Slot> slots, GradientMeaning meaning,
       meaning_(meaning),
       options_(options),
       set_size_(options.process_set.size()),
+      rank_(rank()),
       hooks_(std::move(hooks)),
       used_here_(slots_.size(), false),
       unannounced_(slots_.size(), 0),
       ever_used_(slots_.size(), false),
       announced_(exchanges_use()) {
-  joins_ = current_runtime("DistributedOptimizer")->joins_done(options_.process_set.id);
+  const auto runtime = current_runtime("DistributedOptimizer");
+  joins_ = runtime->joins_done(options_.process_set.id);
+  all_joins_ = runtime->joins_done();
+  runtime_ = runtime;
   device_ = current_device();
   contributors_ = set_size_;
   check_optimizer(slots_, options_);
@@ -386,7 +390,7 @@ void GradientReducer::Impl::submit_rest(bool abandons, SourceLocation where) {
     return submit(parameters_, runtime::Runtime::Wake::no, where);
   }
   notice_joins();
-  StepSaid said{rank(), abandons, steps_, {}, {}};
+  StepSaid said{rank_, abandons, steps_, {}, {}};
   if (hooks_.scalars != nullptr && periods_ % kPeriodsPerComparison == 0) {
     said.scalars = hash_of(hooks_.scalars());
   }
@@ -399,8 +403,10 @@ void GradientReducer::Impl::submit_rest(bool abandons, SourceLocation where) {
 /// When all ranks have joined they may have made different numbers of steps; from there on they
 /// count alike.
 void GradientReducer::Impl::notice_joins() {
-  const std::uint64_t joins =
-      current_runtime("DistributedOptimizer")->joins_done(options_.process_set.id);
+  const auto runtime = runtime_.lock();
+  if (runtime == nullptr || runtime->joins_done() == all_joins_) return;
+  all_joins_ = runtime->joins_done();
+  const std::uint64_t joins = runtime->joins_done(options_.process_set.id);
   if (joins == std::exchange(joins_, joins)) return;
   steps_ = 0;
   periods_ = 0;

@@ -101,6 +101,8 @@ class GradientReducer::Impl {
   const GradientMeaning meaning_;
   const OptimizerOptions options_;
   const int set_size_;  ///< ranks of the process set
+  const int rank_;      ///< world rank
+  std::weak_ptr<runtime::Runtime> runtime_;
   const ReducerHooks hooks_;
   std::shared_ptr<DevicePort> device_;      ///< null without an accelerator
   std::optional<StepAgreement> agreement_;  ///< not for gradients in device memory
@@ -121,18 +123,19 @@ class GradientReducer::Impl {
   int passes_done_ = 0;             ///< with virtual workers
   bool holding_back_ = false;
   bool synchronized_ = false;
-  bool all_abandon_ = false;    ///< the last reduction was of a step that is given up
-  int contributors_ = 0;        ///< ranks that had data in the last reduction
-  bool joined_ = false;         ///< this rank has none, and steps its shard
-  bool again_ = false;          ///< what is being reduced may have been reduced before
-  std::uint64_t hash_ = 0;      ///< of the gradients when the program last synchronized
-  bool refused_ = false;        ///< a gradient came twice; another one begins a step
-  bool failed_pass_ = false;    ///< a backward pass has thrown; the step is yet to be given up
-  bool announced_ = false;      ///< the program calls ready(): what is not announced is missing
-  bool state_unknown_ = false;  ///< ranks made different numbers of steps, and it may differ
-  std::uint64_t steps_ = 0;     ///< made by this rank
-  std::uint64_t joins_ = 0;     ///< of the process set, when last looked
-  std::uint64_t periods_ = 0;   ///< reductions of all slots, the same on all ranks
+  bool all_abandon_ = false;     ///< the last reduction was of a step that is given up
+  int contributors_ = 0;         ///< ranks that had data in the last reduction
+  bool joined_ = false;          ///< this rank has none, and steps its shard
+  bool again_ = false;           ///< what is being reduced may have been reduced before
+  std::uint64_t hash_ = 0;       ///< of the gradients when the program last synchronized
+  bool refused_ = false;         ///< a gradient came twice; another one begins a step
+  bool failed_pass_ = false;     ///< a backward pass has thrown; the step is yet to be given up
+  bool announced_ = false;       ///< the program calls ready(): what is not announced is missing
+  bool state_unknown_ = false;   ///< ranks made different numbers of steps, and it may differ
+  std::uint64_t steps_ = 0;      ///< made by this rank
+  std::uint64_t joins_ = 0;      ///< of the process set, when last looked
+  std::uint64_t all_joins_ = 0;  ///< of all sets
+  std::uint64_t periods_ = 0;    ///< reductions of all slots, the same on all ranks
 };
 
 }  // namespace ringleader

@@ -47,8 +47,11 @@ protocol::Request packed_request(const PipelineSpec& spec) {
   std::int64_t count = 0;
   for (const Slot& slot : spec.slots) count += slot.gradient.count();
   const DType compressed = compressed_type(spec.options.compression);
+  // What reports call it.
+  std::string name = spec.slots.front().name;
+  if (spec.parameters > 1) name += fmt::format(" and {} others", spec.parameters - 1);
   request.tensors.push_back(
-      {"all gradients", {count}, wire_type(spec.slots.front().gradient.dtype(), compressed)});
+      {name, {count}, wire_type(spec.slots.front().gradient.dtype(), compressed)});
   return request;
 }
 

@@ -75,7 +75,10 @@ class Collective {
   void* list_ = nullptr;  ///< a long list
 };
 
-std::shared_ptr<Collective> make_small_reduce(const Batch&, Channel&, std::uint64_t number);
+/// The reductions of at most kSmallBytes, which are done at once: no object stands for them.
+void publish_small(const Batch& batch, Slot& slot);
+void reduce_small(const Batch& batch, Channel& channel, std::uint64_t number);
+
 std::shared_ptr<Collective> make_large_reduce(const Batch&, Channel&, std::uint64_t number);
 std::shared_ptr<Collective> make_move(const Batch&, Channel&, std::uint64_t number);
 

@@ -14,14 +14,14 @@
 namespace ringleader::shm {
 namespace {
 
+/// Null for a small reduction.
 std::shared_ptr<Collective> make_collective(const Batch& batch, Channel& channel,
                                             std::uint64_t number) {
   if (batch.op != Op::allreduce && batch.op != Op::reduce_scatter) {
     return make_move(batch, channel, number);
   }
   const std::int64_t bytes = batch.count() * static_cast<std::int64_t>(size_of(batch.dtype));
-  return bytes <= kSmallBytes ? make_small_reduce(batch, channel, number)
-                              : make_large_reduce(batch, channel, number);
+  return bytes <= kSmallBytes ? nullptr : make_large_reduce(batch, channel, number);
 }
 
 /// The batches of one channel, in order.
@@ -31,7 +31,7 @@ class Queue {
       : channel_(std::move(channel)), waiting_(channel_->memory()) {}
 
   void push(const Batch& batch, Ticket ticket) {
-    waiting_.push_back({ticket, make_collective(batch, *channel_, batches_++)});
+    waiting_.push_back({ticket, &batch, make_collective(batch, *channel_, batches_++)});
     publish();
   }
 
@@ -43,7 +43,7 @@ class Queue {
     // Asked until it is so: a member that has finished may publish the next batch of this slot.
     met_ = met_ || channel_->all_published(worked_on_);
     if (!met_) return std::nullopt;
-    std::optional<Status> outcome = waiting_.front().collective->advance();
+    std::optional<Status> outcome = advance();
     if (!outcome) return std::nullopt;
     failure_ = std::move(*outcome);
     channel_->finish(worked_on_);
@@ -62,14 +62,28 @@ class Queue {
  private:
   struct Waiting {
     Ticket ticket = 0;
+    const Batch* batch = nullptr;
     std::shared_ptr<Collective> collective;
   };
+
+  std::optional<Status> advance() {
+    const Waiting& first = waiting_.front();
+    if (first.collective != nullptr) return first.collective->advance();
+    reduce_small(*first.batch, *channel_, worked_on_);
+    return Status();
+  }
 
   /// As far as there are free slots.
   void publish() {
     for (; published_ < batches_ && channel_->may_publish(published_); ++published_) {
       const auto index = static_cast<std::size_t>(published_ - worked_on_);
-      waiting_[index].collective->publish(channel_->slot(channel_->rank(), published_));
+      const Waiting& next = waiting_[index];
+      Slot& slot = channel_->slot(channel_->rank(), published_);
+      if (next.collective != nullptr) {
+        next.collective->publish(slot);
+      } else {
+        publish_small(*next.batch, slot);
+      }
       channel_->publish(published_);
     }
   }

@@ -13,46 +13,34 @@
 namespace ringleader::shm {
 namespace {
 
-class SmallReduce : public Collective {
- public:
-  using Collective::Collective;
-
-  void publish(Slot& slot) override {
-    slot.source = Source::in_slot;
-    kernels::pack(batch_, 0, batch_.count(), slot.data.data());
+void reduce(const Batch& batch, Channel& channel, std::uint64_t number, std::int64_t begin,
+            void* out, std::int64_t count) {
+  List<const void*>& sources = channel.sources();
+  sources.clear();
+  for (int member = 0; member < channel.size(); ++member) {
+    sources.push_back(kernels::at(channel.slot(member, number).data.data(), begin, batch.dtype));
   }
-
-  std::optional<Status> advance() override {
-    if (batch_.op == Op::reduce_scatter) {
-      const auto own = batch_.block_counts.begin() + rank();
-      reduce(std::accumulate(batch_.block_counts.begin(), own, std::int64_t{0}),
-             batch_.tensors[0].output, *own);
-    } else {
-      std::int64_t begin = 0;
-      for (const BatchTensor& tensor : batch_.tensors) {
-        reduce(begin, tensor.output, tensor.count);
-        begin += tensor.count;
-      }
-    }
-    return Status();
-  }
-
- private:
-  void reduce(std::int64_t begin, void* out, std::int64_t count) {
-    List<const void*>& sources = channel_.sources();
-    sources.clear();
-    for (int member = 0; member < size(); ++member) {
-      sources.push_back(slot_of(member).data.data() + begin * element_bytes());
-    }
-    kernels::reduce(kernels::spec_of(batch_), sources, out, count);
-  }
-};
+  kernels::reduce(kernels::spec_of(batch), sources, out, count);
+}
 
 }  // namespace
 
-std::shared_ptr<Collective> make_small_reduce(const Batch& batch, Channel& channel,
-                                              std::uint64_t number) {
-  return make_in<SmallReduce>(channel, batch, channel, number);
+void publish_small(const Batch& batch, Slot& slot) {
+  slot.source = Source::in_slot;
+  kernels::pack(batch, 0, batch.count(), slot.data.data());
+}
+
+void reduce_small(const Batch& batch, Channel& channel, std::uint64_t number) {
+  if (batch.op == Op::reduce_scatter) {
+    const auto own = batch.block_counts.begin() + channel.rank();
+    const std::int64_t begin = std::accumulate(batch.block_counts.begin(), own, std::int64_t{0});
+    return reduce(batch, channel, number, begin, batch.tensors[0].output, *own);
+  }
+  std::int64_t begin = 0;
+  for (const BatchTensor& tensor : batch.tensors) {
+    reduce(batch, channel, number, begin, tensor.output, tensor.count);
+    begin += tensor.count;
+  }
 }
 
 }  // namespace ringleader::shm

@@ -108,6 +108,9 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   /// Joins of a process set that have ended, on this rank.
   std::uint64_t joins_done(std::uint32_t process_set);
 
+  /// The same of all process sets, without a lock: whether there is anything new to ask for.
+  std::uint64_t joins_done() const { return joins_; }
+
   RuntimeCounters counters();
 
   /// The last operations; written by the thread that drives the runtime.
@@ -158,6 +161,7 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   std::vector<std::shared_ptr<Operation>> launched_;  ///< of one batch
   std::int64_t launched_at_ = 0;  ///< while a decision is carried out: when it began
   RuntimeCounters counters_;
+  std::atomic<std::uint64_t> joins_{0};
   std::map<std::uint32_t, std::uint64_t> joins_done_;  ///< guarded by mailbox_mutex_
   bool shutdown_requested_ = false;
   bool failure_told_ = false;

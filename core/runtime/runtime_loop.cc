@@ -189,6 +189,7 @@ void Runtime::act(protocol::Completion& completion) {
   if (request != nullptr && request->op == Op::join && operation->status.ok()) {
     const std::lock_guard lock(mailbox_mutex_);
     ++joins_done_[request->process_set];
+    ++joins_;
   }
   operation->done = true;
   if (operation->awaited) {

@@ -13,7 +13,9 @@
 // parameters in the second phase. A bucket's reduce_scatter begins when its last gradient is ready,
 // while others are computed. Parameters and gradients that can be moved lie in the buckets; the
 // others are copied in every step.
+#include <ringleader/collectives/kernels/pieces.h>
 #include <ringleader/collectives/kernels/reduce.h>
+#include <ringleader/ops/current_session.h>
 #include <ringleader/ops/gradient_memory.h>
 #include <ringleader/ops/memory.h>
 #include <ringleader/ops/optimizer_checks.h>
@@ -116,7 +118,7 @@ class Shard : public Pipeline {
     const Place& place = places_[index];
     Bucket& bucket = buckets_[place.bucket];
     const TensorView& gradient = slots_[index].gradient;
-    std::byte* const to = element_at(bucket.gradients, place.offset, bucket.travels);
+    std::byte* const to = kernels::at(bucket.gradients, place.offset, bucket.travels);
     if (bucket.travels != bucket.dtype) {
       kernels::convert(bucket.dtype, gradient.data(), bucket.travels, to, gradient.count());
     } else {
@@ -168,7 +170,7 @@ class Shard : public Pipeline {
       protocol::Request request;
       request.op = Op::register_plan;
       request.process_set = options_.process_set.id;
-      request.name = fmt::format("ringleader/plan/{}/sum", options_.name);
+      request.name = fmt::format("{}plan/{}/sum", kReservedPrefix, options_.name);
       request.tensors.push_back(
           {"ringleader/sum", {static_cast<std::int64_t>(numbers.size())}, DType::i64});
       addends_.assign(numbers.begin(), numbers.end());
@@ -182,10 +184,6 @@ class Shard : public Pipeline {
   }
 
  private:
-  static std::byte* element_at(std::byte* data, std::int64_t index, DType dtype) {
-    return data + static_cast<std::size_t>(index) * size_of(dtype);
-  }
-
   // The plan's tensors: gradients of each bucket, the agreement, parameters of each bucket.
   bool has_agreement() const { return slots_.size() > parameters_; }
   std::size_t agreement() const { return buckets_.size(); }
@@ -199,7 +197,7 @@ class Shard : public Pipeline {
 
   std::byte* parameter_at(std::size_t index) const {
     const Bucket& bucket = buckets_[places_[index].bucket];
-    return element_at(bucket.parameters, places_[index].offset, bucket.dtype);
+    return kernels::at(bucket.parameters, places_[index].offset, bucket.dtype);
   }
 
   protocol::Request request_of(const PipelineSpec& spec) const {
@@ -291,7 +289,7 @@ class Shard : public Pipeline {
       if (!slot.move_gradient || bucket.travels != bucket.dtype) continue;
       places_[i].gradient_home = slot.gradient.data();
       move(slot.gradient, slot.move_gradient,
-           element_at(bucket.gradients, places_[i].offset, bucket.dtype));
+           kernels::at(bucket.gradients, places_[i].offset, bucket.dtype));
     }
   }
 
@@ -308,9 +306,9 @@ class Shard : public Pipeline {
       if (first >= last) continue;
       Slot shard;
       shard.name = slots_[i].name;
-      shard.parameter = TensorView(element_at(bucket.parameters, first, bucket.dtype),
+      shard.parameter = TensorView(kernels::at(bucket.parameters, first, bucket.dtype),
                                    {last - first}, bucket.dtype);
-      shard.gradient = TensorView(element_at(bucket.stepped, first - begin, bucket.dtype),
+      shard.gradient = TensorView(kernels::at(bucket.stepped, first - begin, bucket.dtype),
                                   {last - first}, bucket.dtype);
       shard.group = slots_[i].group;
       shard.part_of = i;

@@ -123,8 +123,8 @@ Status Catalog::apply_entry(const PlanEntry& entry) {
   if (entry.first_id > ids_.size() || process_set(entry.request->process_set) == nullptr) {
     return unknown("id", entry.first_id);
   }
-  for (const TensorSpec& tensor : entry.request->tensors) {
-    if (!is_plannable(tensor)) return Status(Code::bad_message, "the log plans what cannot be");
+  if (first_unplannable(*entry.request) != nullptr) {
+    return Status(Code::bad_message, "the log plans what cannot be");
   }
   PlanInfo info{next_channel_++, entry.first_id, entry.request};
   for (std::uint32_t i = 0; i < info.size(); ++i) {
@@ -211,6 +211,15 @@ const TensorSpec* Catalog::tensor(std::uint32_t id, std::uint32_t index) const {
   const std::size_t position = definition->plan ? definition->parameter : index;
   const auto& tensors = definition->request->tensors;
   return position < tensors.size() ? &tensors[position] : nullptr;
+}
+
+const TensorSpec* Catalog::first_unplannable(const Request& plan) const {
+  for (const TensorSpec& tensor : plan.tensors) {
+    const bool pairs =
+        tensor.op != Op::exchange || is_pairing(tensor.to, ranks_of(plan.process_set));
+    if (!is_plannable(tensor) || !pairs) return &tensor;
+  }
+  return nullptr;
 }
 
 std::uint32_t Catalog::free_id() const {

@@ -73,6 +73,9 @@ class Catalog {
   /// The spec of tensor `index` of what `id` stands for, or nullptr.
   const TensorSpec* tensor(std::uint32_t id, std::uint32_t index) const;
 
+  /// The first tensor of a plan that cannot be one of its parameters, or nullptr.
+  const TensorSpec* first_unplannable(const Request& plan) const;
+
   /// The process set to which what `id` stands for belongs.
   std::uint32_t process_set_of(std::uint32_t id) const { return find(id)->request->process_set; }
 

@@ -91,12 +91,10 @@ Status Node::check(const Request& request) const {
                     what(), request.ranks));
   }
   if (request.op == Op::register_plan) {
-    for (const TensorSpec& tensor : request.tensors) {
-      const bool pairs = tensor.op != Op::exchange ||
-                         is_pairing(tensor.to, catalog_.ranks_of(request.process_set));
-      if (is_plannable(tensor) && pairs) continue;
+    const TensorSpec* const wrong = catalog_.first_unplannable(request);
+    if (wrong != nullptr) {
       return Status(Code::invalid_argument, fmt::format("{}: '{}': {} cannot be planned", what(),
-                                                        tensor.name, name_of(tensor.op)));
+                                                        wrong->name, name_of(wrong->op)));
     }
   }
   if (request.op == Op::join) {

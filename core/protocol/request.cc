@@ -137,24 +137,9 @@ Status conflict_error(const Request& request, const Conflict& conflict) {
 }
 
 bool is_plannable(const TensorSpec& tensor) {
-  switch (tensor.op) {
-    case Op::allreduce:
-    case Op::allgather:
-    case Op::broadcast:
-    case Op::exchange:
-      return true;
-    case Op::reduce_scatter:
-      return !tensor.shape.empty();  // it has rows
-    case Op::alltoall:               // its sizes are each rank's own
-    case Op::barrier:
-    case Op::join:
-    case Op::add_process_set:
-    case Op::remove_process_set:
-    case Op::register_plan:
-    case Op::release_plan:
-      return false;
-  }
-  return false;
+  // What each rank sends in an alltoall is its own affair; a reduce_scatter needs rows.
+  return is_collective(tensor.op) && tensor.op != Op::alltoall &&
+         (tensor.op != Op::reduce_scatter || !tensor.shape.empty());
 }
 
 bool is_pairing(const std::vector<std::int32_t>& to, const std::vector<int>& members) {

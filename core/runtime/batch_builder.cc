@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/core/runtime/batch_builder.h>
 
+#include <ringleader/core/check.h>
+
 #include <fmt/core.h>
 #include <sys/mman.h>
 
@@ -130,11 +132,14 @@ Status plan_blocks(const protocol::TensorSpec& tensor, const Memory& memory,
       if (peers.to >= 0) batch.send_counts[static_cast<std::size_t>(peers.to)] = batch.count();
       break;
     }
-    default:  // reduce_scatter
+    case Op::reduce_scatter:
       for (int i = 0; i < size; ++i) {
         batch.block_counts.push_back(rows_of(tensor.shape, size, i) * row_count(tensor.shape));
       }
       output = batch.block_counts[static_cast<std::size_t>(batch.group->rank)];
+      break;
+    default:
+      RL_CHECK(false, "a plan's parameter without blocks");
   }
   if (prepared.operations[0] != nullptr) return Status();
   // Of a batch that lacks some rank's data, and fails, nobody sees the result.

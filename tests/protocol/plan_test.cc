@@ -286,3 +286,15 @@ TEST_CASE("no rank joins while a plan needs every rank in every step") {
   CHECK(network.status(0, joined).code() == Code::invalid_argument);
   CHECK(network.status(0, joined).message().find("plan 'plan'") != std::string::npos);
 }
+
+TEST_CASE("a log that plans what cannot be comes from a broken peer") {
+  auto tensors = three_parameters();
+  tensors[0].op = Op::exchange;
+  for (const auto& to : {std::vector<std::int32_t>{1, 1}, {0}, {0, 2}, {-2, 0}}) {
+    Network network(2);
+    tensors[0].to = to;
+    const auto request = std::make_shared<const Request>(plan_of(tensors));
+    const Payload bytes = payload_of(LogAppend{0, {PlanEntry{0, 0, request}}});
+    CHECK(network[1].receive(0, bytes).code() == Code::bad_message);
+  }
+}

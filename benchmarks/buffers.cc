@@ -2,7 +2,7 @@
 #include "buffers.h"
 
 #include <ringleader/core/number.h>
-#include <ringleader/ops/current_session.h>
+#include <ringleader/ops/session/current_session.h>
 #include <ringleader/ringleader.h>
 
 #include <mpi.h>

@@ -18,7 +18,7 @@
 
 #include <ringleader/core/runtime/runtime.h>
 #include <ringleader/core/runtime/ticks.h>
-#include <ringleader/ops/current_session.h>
+#include <ringleader/ops/session/current_session.h>
 #include <ringleader/ringleader.h>
 
 #include <fmt/core.h>

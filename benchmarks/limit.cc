@@ -3,7 +3,7 @@
 
 #include <ringleader/collectives/kernels/reduce.h>
 #include <ringleader/collectives/shm/segment.h>
-#include <ringleader/ops/arena.h>
+#include <ringleader/ops/session/arena.h>
 #include <ringleader/ringleader.h>
 
 #include <mpi.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Config: everything about the library that can be chosen. A program fills it in, and the
-// environment (read by ops/env and nowhere else) overrides it; the table of variables is in
-// ops/README.md.
+// environment overrides it; ops/README.md has the table of variables, ops/session/settings.cc reads
+// them.
 #pragma once
 
 #include <ringleader/core/log.h>
@@ -45,11 +45,11 @@ struct Config {
   /// the same bits.
   bool deterministic = true;
 
-  /// Rows about which algorithm reduces between hosts, which come before the built-in ones; see
-  /// collectives/selection/algorithm_table.h.
+  /// Rows about which algorithm reduces between nodes, tried before the built-in ones; see
+  /// collectives/p2p/algorithm_table.h.
   std::string algorithms;
 
-  /// Bytes of one message between hosts, of which each rank has a few in flight to each other one.
+  /// Bytes of one message between nodes; each rank has a few in flight to every other one.
   /// 0: the best of a few sizes, measured when the session begins.
   std::int64_t segment_bytes = 0;
 
@@ -57,8 +57,8 @@ struct Config {
   /// without thread support; then only waiting makes progress.
   bool background_thread = true;
 
-  /// Seconds after which it is looked into why all of this rank's threads wait; if no rank can go
-  /// on, the operations that wait end with Code::stalled. 0: not looked into.
+  /// If every thread of this rank has waited this many seconds, check for deadlock; if no rank can
+  /// go on, the operations that wait end with Code::stalled. 0: never check.
   double blocked_grace_s = 1.0;
 
   /// Seconds that an operation may wait before a warning says for whom; 0: no warning.
@@ -76,10 +76,6 @@ struct Config {
   std::string host_id;
 
   NcclConfig nccl;
-
-  /// NCCL was told (NCCL_HOSTID) to take the ranks of a node for those of several, so that they may
-  /// share a GPU: for tests.
-  bool nccl_hosts_named = false;
 
   /// Address space reserved for memory that the ranks of a node share (see allocate()). 0: as much
   /// as the machine has memory. Memory itself is taken when it is given out.

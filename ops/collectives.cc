@@ -2,8 +2,8 @@
 #include <ringleader/ops/collectives.h>
 
 #include <ringleader/core/runtime/runtime.h>
-#include <ringleader/ops/arguments.h>
-#include <ringleader/ops/current_session.h>
+#include <ringleader/ops/session/arguments.h>
+#include <ringleader/ops/session/current_session.h>
 
 #include <fmt/core.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/ops/distributed_function.h>
 
-#include <ringleader/ops/step_agreement.h>
+#include <ringleader/ops/pipeline/step_agreement.h>
 
 #include <fmt/core.h>
 #include <xxhash.h>

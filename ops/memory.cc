@@ -2,8 +2,8 @@
 #include <ringleader/ops/memory.h>
 
 #include <ringleader/core/log.h>
-#include <ringleader/ops/arena.h>
-#include <ringleader/ops/env.h>
+#include <ringleader/ops/session/arena.h>
+#include <ringleader/ops/session/settings.h>
 
 #include <fmt/core.h>
 #include <unistd.h>

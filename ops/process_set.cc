@@ -2,7 +2,7 @@
 #include <ringleader/ops/process_set.h>
 
 #include <ringleader/core/runtime/runtime.h>
-#include <ringleader/ops/current_session.h>
+#include <ringleader/ops/session/current_session.h>
 
 #include <fmt/core.h>
 

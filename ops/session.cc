@@ -6,10 +6,10 @@
 #include <ringleader/core/runtime/runtime.h>
 #include <ringleader/core/traffic.h>
 #include <ringleader/core/version.h>
-#include <ringleader/ops/current_session.h>
-#include <ringleader/ops/env.h>
-#include <ringleader/ops/flight_file.h>
-#include <ringleader/ops/world.h>
+#include <ringleader/ops/session/current_session.h>
+#include <ringleader/ops/session/flight_file.h>
+#include <ringleader/ops/session/settings.h>
+#include <ringleader/ops/session/world.h>
 
 #include <fmt/core.h>
 

@@ -75,7 +75,7 @@ class Tidy(unittest.TestCase):
 
     def test_only_ops_env_reads_the_environment(self):
         self.bites("ops/session.cc", CPP + 'std::getenv("A");\n', "getenv")
-        self.passes("ops/env.cc", CPP + 'std::getenv("A");\n')
+        self.passes("ops/session/settings.cc", CPP + 'std::getenv("A");\n')
 
     def test_only_backoff_sleeps(self):
         call = "std::this_thread::sleep_for(1ms);\n"
@@ -98,11 +98,11 @@ class Tidy(unittest.TestCase):
 
     def test_a_backend_knows_the_ports_and_the_kernels(self):
         for header in ("core/status.h", "core/runtime/backend.h", "collectives/kernels/reduce.h",
-                       "collectives/mpi_transport/checked.h", "collectives/ring/lane.h"):
-            self.may_include("collectives/ring", f"ringleader/{header}")
+                       "collectives/p2p/lane.h"):
+            self.may_include("collectives/p2p", f"ringleader/{header}")
         for header in ("core/protocol/node.h", "core/runtime/runtime.h", "ops/session.h",
-                       "collectives/inproc/inproc.h"):
-            self.may_not_include("collectives/ring", f"ringleader/{header}")
+                       "collectives/inproc/inproc.h", "collectives/mpi_transport/checked.h"):
+            self.may_not_include("collectives/p2p", f"ringleader/{header}")
         self.may_not_include("collectives/kernels", "ringleader/core/runtime/backend.h")
 
     def test_ops_knows_all_but_the_programs(self):
@@ -119,7 +119,7 @@ class Tidy(unittest.TestCase):
         self.may_include("collectives/mpi", "mpi.h")
         self.may_include("collectives/mpi_transport", "mpi.h")
         self.may_include("tests/ops", "mpi.h")
-        for folder in ("core", "ops", "collectives/inproc", "collectives/ring", "examples"):
+        for folder in ("core", "ops", "collectives/inproc", "collectives/p2p", "examples"):
             self.may_not_include(folder, "mpi.h")
 
     def test_public_headers_need_the_standard_library_only(self):

@@ -3,6 +3,7 @@
 
 #include <ringleader/collectives/kernels/pieces.h>
 #include <ringleader/collectives/kernels/reduce.h>
+#include <ringleader/collectives/kernels/staging.h>
 #include <ringleader/core/node_groups.h>
 #include <ringleader/core/window.h>
 
@@ -19,7 +20,7 @@ constexpr int kPhases = 3;  ///< scatter, between, gather
 /// A batch on its way through the phases.
 struct Running {
   const Batch* batch = nullptr;
-  std::shared_ptr<std::byte> staging;  ///< of a fused batch
+  kernels::StagedBatch staged;
   Batch phases[kPhases];
   int phase = 0;
   bool launched = false;  ///< that phase
@@ -35,16 +36,14 @@ struct Lane {
   std::deque<std::shared_ptr<Running>> running;
 };
 
-std::byte* memory_of(Running& running) {
-  if (running.staging != nullptr) return running.staging.get();
-  return static_cast<std::byte*>(running.batch->tensors[0].output);
-}
-
 class HierarchicalBackend : public Backend {
  public:
   HierarchicalBackend(std::unique_ptr<Backend> inside, std::unique_ptr<Backend> between,
                       HierarchicalOptions options)
-      : inside_(std::move(inside)), between_(std::move(between)), options_(std::move(options)) {}
+      : inside_(std::move(inside)),
+        between_(std::move(between)),
+        options_(std::move(options)),
+        buffers_(options_.allocate) {}
 
   std::string_view name() const override { return "hierarchical"; }
 
@@ -91,7 +90,7 @@ class HierarchicalBackend : public Backend {
   }
 
   std::uint64_t work_done() const override {
-    return phases_ended_ + inside_->work_done() + between_->work_done();
+    return work_done_ + inside_->work_done() + between_->work_done();
   }
 
   void close_channel(std::uint32_t channel) override {
@@ -107,7 +106,7 @@ class HierarchicalBackend : public Backend {
  private:
   bool chosen(const Batch& batch) const {
     const std::int64_t bytes = batch.count() * static_cast<std::int64_t>(size_of(batch.dtype));
-    return options_.algorithms.hierarchical({selection::hosts_of(*batch.group, options_.nodes),
+    return options_.algorithms.hierarchical({p2p::nodes_of(*batch.group, options_.nodes),
                                              batch.group->size(), bytes, options_.deterministic});
   }
 
@@ -123,19 +122,15 @@ class HierarchicalBackend : public Backend {
   Backend& backend_of(int phase) { return phase == 1 ? *between_ : *inside_; }
 
   /// Plans the phases: each rank's block of the whole is reduced inside, then between, then shared.
-  void prepare(Lane& lane, const Batch& batch, Running& running) const {
+  void prepare(Lane& lane, const Batch& batch, Running& running) {
     running.batch = &batch;
-    if (batch.tensors.size() > 1) {
-      running.staging =
-          options_.allocate(batch.count() * static_cast<std::int64_t>(size_of(batch.dtype)));
-      kernels::pack(batch, 0, batch.count(), running.staging.get());
-    }
+    running.staged = kernels::StagedBatch(batch, buffers_);
     const std::int64_t count = batch.count();
     const Group& node = *lane.groups.scatter;
     const auto [begin, end] = share_of(count, node.size(), node.rank);
-    std::byte* const whole = memory_of(running);
+    std::byte* const whole = running.staged.output();
     std::byte* const own = kernels::at(whole, begin, batch.dtype);
-    const void* const input = running.staging != nullptr ? whole : batch.tensors[0].input;
+    const void* const input = running.staged.input();
     for (Batch& phase : running.phases) {
       phase.sequence = lane.batches;
       phase.dtype = batch.dtype;
@@ -178,6 +173,7 @@ class HierarchicalBackend : public Backend {
       Backend& backend = backend_of(running.phase);
       if (!running.launched) {
         if (running.phase > furthest) return Status();
+        if (running.phase == 0 && !pack(running)) return Status();
         const Result<Ticket> ticket = backend.launch(running.phases[running.phase]);
         if (!ticket.ok()) return ticket.status();
         running.ticket = *ticket;
@@ -187,26 +183,29 @@ class HierarchicalBackend : public Backend {
       if (!outcome) return Status();
       if (!outcome->ok()) return *outcome;
       ++running.phase;
-      ++phases_ended_;
+      ++work_done_;
       running.launched = false;
     }
     if (running.outcome) return Status();
-    const Batch& batch = *running.batch;
-    if (running.staging != nullptr) {
-      kernels::unpack(batch, 0, batch.count(), running.staging.get());
-    }
-    running.outcome = Status();
+    ++work_done_;
+    if (running.staged.unpack_some()) running.outcome = Status();
     return Status();
+  }
+
+  bool pack(Running& running) {
+    ++work_done_;
+    return running.staged.pack_some();
   }
 
   std::unique_ptr<Backend> inside_;
   std::unique_ptr<Backend> between_;
   HierarchicalOptions options_;
+  kernels::BufferPool buffers_;  ///< outlives what is running
   std::mutex mutex_;
   std::map<std::uint32_t, NodeGroups> opened_;  ///< guarded by mutex_
   std::map<std::uint32_t, Lane> lanes_;
   Window<std::shared_ptr<Running>> running_;  ///< by ticket
-  std::uint64_t phases_ended_ = 0;
+  std::uint64_t work_done_ = 0;
 };
 
 }  // namespace

@@ -14,7 +14,7 @@
 // X. Yuan give the cost of the ring inside it.
 #pragma once
 
-#include <ringleader/collectives/selection/algorithm_table.h>
+#include <ringleader/collectives/p2p/algorithm_table.h>
 #include <ringleader/core/runtime/backend.h>
 
 #include <cstddef>
@@ -28,10 +28,10 @@ namespace ringleader::hierarchical {
 /// `nodes`: for each world rank a number of its node; negative: its ranks have no `inside`.
 /// Equal on all ranks.
 struct HierarchicalOptions {
-  selection::AlgorithmTable algorithms;  ///< say for which batches
-  std::vector<int> nodes;                ///< for each world rank a number of its host
-  bool deterministic = true;             ///< the same order of summation for all sizes
-  /// Gives memory for fused batches, best such that the ranks of a host share it.
+  p2p::AlgorithmTable algorithms;  ///< say for which batches
+  std::vector<int> nodes;          ///< for each world rank the number of its node
+  bool deterministic = true;       ///< the same order of summation for all sizes
+  /// Gives memory for fused batches, best such that the ranks of a node share it.
   std::function<std::shared_ptr<std::byte>(std::int64_t bytes)> allocate;
 };
 

@@ -3,6 +3,7 @@
 
 #include <ringleader/collectives/kernels/pieces.h>
 #include <ringleader/collectives/kernels/reduce.h>
+#include <ringleader/core/window.h>
 
 #include <algorithm>
 #include <atomic>
@@ -21,7 +22,7 @@ using kernels::copy_elements;
 constexpr std::int64_t kElementsPerPoll = 1 << 18;
 
 /// One batch in which all members of its group meet.
-struct Meeting {
+struct Rendezvous {
   std::vector<const Batch*> batches;  ///< by group rank; written under the hub's mutex
   std::atomic<int> arrived{0};
   std::atomic<int> finished{0};
@@ -41,7 +42,7 @@ struct Hub::Shared {
 
   std::vector<Inbox> inboxes;
   std::mutex mutex;
-  std::map<std::pair<std::uint32_t, std::uint64_t>, std::shared_ptr<Meeting>> meetings;
+  std::map<std::pair<std::uint32_t, std::uint64_t>, std::shared_ptr<Rendezvous>> rendezvous;
 };
 
 namespace {
@@ -82,25 +83,25 @@ class InprocControlPlane : public ControlPlane {
   int rank_;
 };
 
-/// A batch of this rank on its way through a meeting.
+/// A batch of this rank on its way through a rendezvous.
 struct Running {
   const Batch* batch = nullptr;
-  std::shared_ptr<Meeting> meeting;
+  std::shared_ptr<Rendezvous> rendezvous;
   std::int64_t position = 0;  ///< elements of this rank's part that are done
   bool finished = false;
 };
 
 /// Elements [begin, begin + count) of tensor t, over all ranks: reduced and given to all.
-void reduce_piece(const Meeting& meeting, const Batch& mine, std::size_t t, std::int64_t begin,
-                  std::int64_t count) {
+void reduce_piece(const Rendezvous& rendezvous, const Batch& mine, std::size_t t,
+                  std::int64_t begin, std::int64_t count) {
   std::vector<const void*> sources;
-  for (const Batch* batch : meeting.batches) {
+  for (const Batch* batch : rendezvous.batches) {
     sources.push_back(at(batch->tensors[t].input, begin, mine.dtype));
   }
-  void* first = at(meeting.batches[0]->tensors[t].output, begin, mine.dtype);
+  void* first = at(rendezvous.batches[0]->tensors[t].output, begin, mine.dtype);
   kernels::reduce(kernels::spec_of(mine), sources, first, count);
-  for (std::size_t r = 1; r < meeting.batches.size(); ++r) {
-    copy_elements(first, at(meeting.batches[r]->tensors[t].output, begin, mine.dtype), count,
+  for (std::size_t r = 1; r < rendezvous.batches.size(); ++r) {
+    copy_elements(first, at(rendezvous.batches[r]->tensors[t].output, begin, mine.dtype), count,
                   mine.dtype);
   }
 }
@@ -113,8 +114,8 @@ std::int64_t sum_before(const std::vector<std::int64_t>& counts, int index) {
 
 /// Allgather, alltoall and exchange: rank `from`'s block for this rank. The allgather's block may
 /// be where it belongs already.
-void fetch_block(const Meeting& meeting, const Batch& mine, int from) {
-  const Batch& theirs = *meeting.batches[static_cast<std::size_t>(from)];
+void fetch_block(const Rendezvous& rendezvous, const Batch& mine, int from) {
+  const Batch& theirs = *rendezvous.batches[static_cast<std::size_t>(from)];
   const std::int64_t offset =
       mine.op != Op::allgather ? sum_before(theirs.send_counts, mine.group->rank) : 0;
   copy_elements(at(theirs.tensors[0].input, offset, mine.dtype),
@@ -122,20 +123,20 @@ void fetch_block(const Meeting& meeting, const Batch& mine, int from) {
                 mine.block_counts[static_cast<std::size_t>(from)], mine.dtype);
 }
 
-void scatter_piece(const Meeting& meeting, const Batch& mine, std::int64_t begin,
+void scatter_piece(const Rendezvous& rendezvous, const Batch& mine, std::int64_t begin,
                    std::int64_t count) {
   const std::int64_t offset = sum_before(mine.block_counts, mine.group->rank) + begin;
   std::vector<const void*> sources;
-  for (const Batch* batch : meeting.batches) {
+  for (const Batch* batch : rendezvous.batches) {
     sources.push_back(at(batch->tensors[0].input, offset, mine.dtype));
   }
   kernels::reduce(kernels::spec_of(mine), sources, at(mine.tensors[0].output, begin, mine.dtype),
                   count);
 }
 
-void broadcast_piece(const Meeting& meeting, const Batch& mine, std::int64_t begin,
+void broadcast_piece(const Rendezvous& rendezvous, const Batch& mine, std::int64_t begin,
                      std::int64_t end) {
-  const Batch& root = *meeting.batches[static_cast<std::size_t>(mine.root)];
+  const Batch& root = *rendezvous.batches[static_cast<std::size_t>(mine.root)];
   kernels::for_each_piece(
       mine, begin, end, [&](std::size_t t, std::int64_t offset, std::int64_t count) {
         copy_elements(at(root.tensors[t].input, offset, mine.dtype),
@@ -156,24 +157,24 @@ bool advance(Running& running) {
       total = last - first;
       kernels::for_each_piece(batch, first + begin, first + std::min(begin + step, total),
                               [&](std::size_t t, std::int64_t offset, std::int64_t count) {
-                                reduce_piece(*running.meeting, batch, t, offset, count);
+                                reduce_piece(*running.rendezvous, batch, t, offset, count);
                               });
       break;
     }
     case Op::broadcast:
       total = batch.count();
-      broadcast_piece(*running.meeting, batch, begin, std::min(begin + step, total));
+      broadcast_piece(*running.rendezvous, batch, begin, std::min(begin + step, total));
       break;
     case Op::reduce_scatter:
       total = batch.block_counts[static_cast<std::size_t>(batch.group->rank)];
-      scatter_piece(*running.meeting, batch, begin, std::min(step, total - begin));
+      scatter_piece(*running.rendezvous, batch, begin, std::min(step, total - begin));
       break;
     case Op::allgather:
     case Op::alltoall:
     case Op::exchange:  // one block per poll
       total = size;
       step = 1;
-      if (begin < total) fetch_block(*running.meeting, batch, static_cast<int>(begin));
+      if (begin < total) fetch_block(*running.rendezvous, batch, static_cast<int>(begin));
       break;
     case Op::barrier:
     case Op::join:
@@ -199,33 +200,31 @@ class InprocBackend : public Backend {
 
   Result<Ticket> launch(const Batch& batch) override {
     const std::lock_guard lock(shared_->mutex);
-    auto& meeting = shared_->meetings[{batch.group->channel, batch.sequence}];
-    if (meeting == nullptr) {
-      meeting = std::make_shared<Meeting>();
-      meeting->batches.resize(batch.group->ranks.size());
+    auto& rendezvous = shared_->rendezvous[{batch.group->channel, batch.sequence}];
+    if (rendezvous == nullptr) {
+      rendezvous = std::make_shared<Rendezvous>();
+      rendezvous->batches.resize(batch.group->ranks.size());
     }
-    meeting->batches[static_cast<std::size_t>(batch.group->rank)] = &batch;
-    ++meeting->arrived;
-    const Ticket ticket = next_ticket_++;
-    running_[ticket] = {&batch, meeting, 0, false};
-    return ticket;
+    rendezvous->batches[static_cast<std::size_t>(batch.group->rank)] = &batch;
+    ++rendezvous->arrived;
+    return running_.push({&batch, rendezvous, 0, false});
   }
 
   std::optional<Status> poll(Ticket ticket) override {
-    Running& running = running_.at(ticket);
+    Running& running = *running_.find(ticket);
     const int size = running.batch->group->size();
-    if (running.meeting->arrived < size) return std::nullopt;
+    if (running.rendezvous->arrived < size) return std::nullopt;
     if (!running.finished) {
       ++work_done_;
       if (!advance(running)) return std::nullopt;
       running.finished = true;
-      ++running.meeting->finished;
+      ++running.rendezvous->finished;
     }
     // The others may still read this rank's input or write its output.
-    if (running.meeting->finished < size) return std::nullopt;
+    if (running.rendezvous->finished < size) return std::nullopt;
     const std::lock_guard lock(shared_->mutex);
-    if (++running.meeting->left == size) {
-      shared_->meetings.erase({running.batch->group->channel, running.batch->sequence});
+    if (++running.rendezvous->left == size) {
+      shared_->rendezvous.erase({running.batch->group->channel, running.batch->sequence});
     }
     running_.erase(ticket);
     return Status();
@@ -236,8 +235,7 @@ class InprocBackend : public Backend {
  private:
   std::shared_ptr<Hub::Shared> shared_;
   std::uint64_t work_done_ = 0;
-  std::map<Ticket, Running> running_;
-  Ticket next_ticket_ = 1;
+  Window<Running> running_;  ///< by ticket
 };
 
 }  // namespace

@@ -2,10 +2,10 @@
 #include <ringleader/collectives/mpi/mpi_backend.h>
 #include <ringleader/collectives/mpi/running.h>
 #include <ringleader/core/float_environment.h>
+#include <ringleader/core/window.h>
 
 #include <algorithm>
 #include <limits>
-#include <map>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -55,8 +55,8 @@ class MpiBackend : public Backend {
     const Result<MPI_Comm> comm = communicators_->of(*batch.group);
     if (!comm.ok()) return comm.status();
     const DefaultFloats floats;  // MPI may reduce while it starts, and in poll()
-    const Ticket ticket = next_ticket_++;
-    Running& running = running_[ticket];
+    const Ticket ticket = running_.push(Running());
+    Running& running = *running_.find(ticket);
     running.batch = &batch;
     running.comm = *comm;
     running.wide = kernels::spec_of(batch);
@@ -73,8 +73,7 @@ class MpiBackend : public Backend {
   }
 
   std::optional<Status> poll(Ticket ticket) override {
-    const auto found = running_.find(ticket);
-    Running& running = found->second;
+    Running& running = *running_.find(ticket);
     int done = 0;
     const DefaultFloats floats;
     RL_MPI_RETURN_IF_ERROR(MPI_Test(&running.request, &done, MPI_STATUS_IGNORE));
@@ -87,7 +86,7 @@ class MpiBackend : public Backend {
       if (const Status status = start(running); !status.ok()) return status;
       return std::nullopt;
     }
-    running_.erase(found);
+    running_.erase(ticket);
     return Status();
   }
 
@@ -95,8 +94,7 @@ class MpiBackend : public Backend {
 
  private:
   std::shared_ptr<mpi_transport::ChannelCommunicators> communicators_;
-  std::map<Ticket, Running> running_;
-  Ticket next_ticket_ = 1;
+  Window<Running> running_;  ///< by ticket
 };
 
 }  // namespace

@@ -70,7 +70,7 @@ Result<std::unique_ptr<Channel>> Channel::open(std::shared_ptr<Node> node,
       return Status(Code::unsupported,
                     fmt::format("shared memory: rank {} has no {} bytes left for a channel; make "
                                 "its arena larger (RINGLEADER_ARENA_BYTES), or do without "
-                                "(RINGLEADER_BACKEND=ring)",
+                                "(RINGLEADER_BACKEND=p2p)",
                                 world_rank, kControl + stages));
     }
     member.control = std::launder(reinterpret_cast<Control*>(memory));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <ringleader/collectives/selection/algorithm_table.h>
+#include <ringleader/collectives/p2p/algorithm_table.h>
 
 #include "../support/catch.h"
 
@@ -7,7 +7,7 @@
 #include <string>
 
 using namespace ringleader;
-using namespace ringleader::selection;
+using namespace ringleader::p2p;
 
 namespace {
 
@@ -27,17 +27,17 @@ TEST_CASE("the first row that fits decides") {
       "2-8 * 64K halving_doubling  # and why\n"
       "\n"
       "* 16 * ring; 4-* * 1M everybody");
-  CHECK(rows.flat({2, 2, 64 << 10, false}) == Algorithm::halving_doubling);
-  CHECK(rows.flat({9, 16, 64 << 10, false}) == Algorithm::ring);
-  CHECK(rows.flat({2, 16, 65 << 10, false}) == Algorithm::ring);
-  CHECK(rows.flat({9, 18, 1 << 20, false}) == Algorithm::everybody);
+  CHECK(rows.flat({2, 2, 64 << 10, false}) == AllreduceAlgorithm::halving_doubling);
+  CHECK(rows.flat({9, 16, 64 << 10, false}) == AllreduceAlgorithm::ring);
+  CHECK(rows.flat({2, 16, 65 << 10, false}) == AllreduceAlgorithm::ring);
+  CHECK(rows.flat({9, 18, 1 << 20, false}) == AllreduceAlgorithm::everybody);
 }
 
 TEST_CASE("a name alone applies always") {
   for (const std::int64_t bytes : kSizes) {
-    CHECK(table("ring").flat({2, 2, bytes, false}) == Algorithm::ring);
+    CHECK(table("ring").flat({2, 2, bytes, false}) == AllreduceAlgorithm::ring);
     CHECK(!table("ring").hierarchical({2, 4, bytes, false}));
-    CHECK(table("hierarchical").flat({2, 4, bytes, false}) != Algorithm::hierarchical);
+    CHECK(table("hierarchical").flat({2, 4, bytes, false}) != AllreduceAlgorithm::hierarchical);
   }
 }
 
@@ -46,7 +46,7 @@ TEST_CASE("every situation has an algorithm, hierarchical between hosts unless a
   for (int ranks = 2; ranks < 40; ++ranks) {
     for (const std::int64_t bytes : kSizes) {
       CHECK(built_in.hierarchical({2, ranks, bytes, true}));
-      CHECK(built_in.flat({ranks, ranks, bytes, false}) != Algorithm::hierarchical);
+      CHECK(built_in.flat({ranks, ranks, bytes, false}) != AllreduceAlgorithm::hierarchical);
     }
   }
 }
@@ -54,7 +54,7 @@ TEST_CASE("every situation has an algorithm, hierarchical between hosts unless a
 TEST_CASE("sums by one tree do not depend on the size") {
   const AlgorithmTable rows = table("* * 1M ring; * * 2M hierarchical; exchange");
   for (const std::int64_t bytes : kSizes) {
-    CHECK(rows.flat({4, 8, bytes, true}) == Algorithm::exchange);
+    CHECK(rows.flat({4, 8, bytes, true}) == AllreduceAlgorithm::exchange);
     CHECK(!rows.hierarchical({4, 8, bytes, true}));
   }
   CHECK(rows.hierarchical({4, 8, 2 << 20, false}));
@@ -75,6 +75,6 @@ TEST_CASE("rows that cannot be used are named") {
 TEST_CASE("hosts of a group") {
   Group group;
   group.ranks = {0, 2, 3, 5};
-  CHECK(hosts_of(group, {7, 7, 7, 8, 8, 8}) == 2);
-  CHECK(hosts_of(group, {-1, -1, -1, -1, -1, 3}) == 4);
+  CHECK(nodes_of(group, {7, 7, 7, 8, 8, 8}) == 2);
+  CHECK(nodes_of(group, {-1, -1, -1, -1, -1, 3}) == 4);
 }

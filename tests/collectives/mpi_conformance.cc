@@ -2,7 +2,7 @@
 //
 // The conformance suite on a backend that needs MPI:
 //
-//   mpirun -np 3 mpi_conformance ring [large|arena|device|stress]
+//   mpirun -np 3 mpi_conformance p2p [large|arena|device|stress]
 //
 // arena: with tensors in shared memory. device: in a GPU's. stress: random batches instead.
 //
@@ -12,9 +12,9 @@
 #include "shm_stress.h"
 
 #include <ringleader/core/config.h>
-#include <ringleader/ops/arena.h>
-#include <ringleader/ops/env.h>
-#include <ringleader/ops/world.h>
+#include <ringleader/ops/session/arena.h>
+#include <ringleader/ops/session/settings.h>
+#include <ringleader/ops/session/world.h>
 
 #include <cstdio>
 #include <memory>

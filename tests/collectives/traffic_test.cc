@@ -9,8 +9,8 @@
 #include "../support/system_call_trap.h"
 
 #include <ringleader/core/traffic.h>
-#include <ringleader/ops/arena.h>
-#include <ringleader/ops/world.h>
+#include <ringleader/ops/session/arena.h>
+#include <ringleader/ops/session/world.h>
 
 #include <mpi.h>
 #include <sys/syscall.h>
@@ -84,7 +84,7 @@ std::vector<Case> cases_of_messages(Count p) {
   const auto allreduce = [](const char* name, const char* algorithm, bool deterministic,
                             Count bytes, const Traffic& expected) {
     const auto size = static_cast<std::int64_t>(bytes);
-    return Case{name, "ring", algorithm, deterministic, Op::allreduce, size, 1, false, expected};
+    return Case{name, "p2p", algorithm, deterministic, Op::allreduce, size, 1, false, expected};
   };
   std::vector<Case> cases = {
       allreduce("everybody", "everybody", true, small,

@@ -5,7 +5,7 @@
 #include "../support/catch.h"
 #include "outcome.h"
 
-#include <ringleader/ops/combinations.h>
+#include <ringleader/ops/pipeline/combinations.h>
 #include <ringleader/ringleader.h>
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "../support/catch.h"
 
-#include <ringleader/ops/exact_sum.h>
+#include <ringleader/ops/pipeline/exact_sum.h>
 
 #include <algorithm>
 #include <cmath>

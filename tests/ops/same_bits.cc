@@ -49,7 +49,7 @@ std::uint64_t hash_of(const float* data, std::int64_t total) {
 InitOptions random_settings(sim::Random& shared) {
   constexpr std::int64_t kFusion[] = {0, 1000, 64 << 10, 1 << 20, 4 << 20, 32 << 20, 200 << 20};
   constexpr std::int64_t kSegments[] = {4 << 10, 60 << 10, 100'000, 1 << 20};
-  constexpr const char* kBackends[] = {"shm", "ring"};
+  constexpr const char* kBackends[] = {"shm", "p2p"};
   InitOptions options;
   options.config.fusion_bytes_max = kFusion[shared.below(std::size(kFusion))];
   options.config.segment_bytes = kSegments[shared.below(std::size(kSegments))];

@@ -22,18 +22,29 @@ KERNELS = "ringleader/collectives/kernels/reduce.h"
 TRANSPORT = "ringleader/collectives/mpi_transport/checked.h"
 INPROC = "ringleader/collectives/inproc/inproc.h"
 MPI = "ringleader/collectives/mpi/mpi_backend.h"
-RING = "ringleader/collectives/ring/ring_backend.h"
+P2P = "ringleader/collectives/p2p/p2p_backend.h"
+P2P_PORT = "ringleader/collectives/p2p/transport.h"
+SHM = "ringleader/collectives/shm/shm_backend.h"
+NCCL = "ringleader/collectives/nccl/nccl_backend.h"
+HIERARCHICAL = "ringleader/collectives/hierarchical/hierarchical_backend.h"
+TABLE = "ringleader/collectives/p2p/algorithm_table.h"
 OPS = "ringleader/ops/session.h"
 RULES = {
-    "core": ([CORE], [NODE, PORT, RUNTIME, KERNELS, TRANSPORT, INPROC, MPI, RING, OPS, "mpi.h"]),
+    "core": ([CORE], [NODE, PORT, RUNTIME, KERNELS, TRANSPORT, INPROC, MPI, P2P, OPS, "mpi.h"]),
     "protocol": ([CORE, NODE], [PORT, RUNTIME, KERNELS, TRANSPORT, INPROC, OPS, "mpi.h"]),
     "runtime": ([CORE, NODE, PORT, RUNTIME], [KERNELS, TRANSPORT, INPROC, MPI, OPS, "mpi.h"]),
     "kernels": ([CORE, KERNELS], [NODE, PORT, RUNTIME, TRANSPORT, INPROC, OPS, "mpi.h"]),
-    "inproc": ([CORE, PORT, KERNELS, INPROC], [NODE, RUNTIME, TRANSPORT, MPI, RING, OPS, "mpi.h"]),
-    "mpi": ([CORE, PORT, KERNELS, TRANSPORT, MPI, "mpi.h"], [NODE, RUNTIME, INPROC, RING, OPS]),
-    "ring": ([CORE, PORT, KERNELS, TRANSPORT, RING], [NODE, RUNTIME, INPROC, MPI, OPS]),
-    "ops": ([CORE, NODE, RUNTIME, OPS], [INPROC, MPI, RING, TRANSPORT, "mpi.h"]),
-    "world": ([CORE, OPS, TRANSPORT, MPI, RING], [INPROC]),
+    "inproc": ([CORE, PORT, KERNELS, INPROC], [NODE, RUNTIME, TRANSPORT, MPI, P2P, OPS, "mpi.h"]),
+    "mpi": ([CORE, PORT, KERNELS, TRANSPORT, MPI, "mpi.h"], [NODE, RUNTIME, INPROC, P2P, OPS]),
+    "mpi_transport": ([CORE, PORT, TRANSPORT, P2P_PORT, "mpi.h"], [NODE, RUNTIME, KERNELS, P2P, OPS]),
+    "p2p": ([CORE, PORT, KERNELS, P2P_PORT, P2P, TABLE],
+            [NODE, RUNTIME, INPROC, MPI, TRANSPORT, SHM, OPS, "mpi.h"]),
+    "hierarchical": ([CORE, PORT, KERNELS, TABLE, HIERARCHICAL],
+                     [NODE, RUNTIME, P2P, SHM, TRANSPORT, OPS, "mpi.h"]),
+    "shm": ([CORE, PORT, KERNELS, SHM], [NODE, RUNTIME, P2P, TRANSPORT, OPS, "mpi.h"]),
+    "nccl": ([CORE, PORT, NCCL], [NODE, RUNTIME, P2P, SHM, TRANSPORT, OPS, "mpi.h"]),
+    "ops": ([CORE, NODE, RUNTIME, OPS], [INPROC, MPI, P2P, TRANSPORT, "mpi.h"]),
+    "world": ([CORE, OPS, TRANSPORT, MPI, P2P], [INPROC]),
     "public": ([CORE, OPS], [NODE, PORT, RUNTIME, KERNELS, INPROC, "ringleader/core/topology.h"]),
 }
 

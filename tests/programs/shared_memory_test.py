@@ -30,7 +30,7 @@ class SharedMemory(unittest.TestCase):
         run = harness.run([*FLAGS, "-b", "8", "-e", "8"], ranks=RANKS, timeout_s=60)
         self.assertNotEqual(run.exit_code, 0, run.text)
         self.assertIn("RINGLEADER_ARENA_BYTES", run.text)
-        self.assertIn("RINGLEADER_BACKEND=ring", run.text)
+        self.assertIn("RINGLEADER_BACKEND=p2p", run.text)
 
     def test_tensors_beyond_the_arena_are_in_ordinary_memory(self):
         os.environ["RINGLEADER_ARENA_BYTES"] = "16M"

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ringleader/collectives/p2p/lane.h>
+
+#include <ringleader/core/traffic.h>
+
+#include <algorithm>
+
+namespace ringleader::p2p {
+
+Status Lane::advance(std::int64_t limit) {
+  limit = std::min(limit, segments_);
+  const std::int64_t enough = completed_ + kWindow;  // work per call is bounded
+  for (;;) {
+    for (; posted_ < std::min(limit, completed_ + kWindow); ++posted_) {
+      if (const Status status = post(posted_); !status.ok()) return status;
+    }
+    if (completed_ == posted_ || completed_ == enough) return Status();
+    bool done = false;
+    Message& oldest = in_flight_[static_cast<std::size_t>(completed_ % kWindow)];
+    if (const Status status = endpoint_->test(oldest, done); !status.ok()) return status;
+    if (!done) return Status();
+    ++completed_;
+  }
+}
+
+Status Lane::post(std::int64_t index) {
+  const SegmentMemory memory = locate_(index);
+  Message& message = in_flight_[static_cast<std::size_t>(index % kWindow)];
+  if (direction_ == Direction::receive) {
+    return endpoint_->receive(peer_, tag_, memory.data, memory.bytes, message);
+  }
+  traffic_meter.sent(memory.bytes);
+  return endpoint_->send(peer_, tag_, memory.data, memory.bytes, message);
+}
+
+}  // namespace ringleader::p2p

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Broadcast down a binomial tree, segment by segment. Ranks are numbered from the root; rank v
+// gets from v with its lowest set bit cleared, and sends to v + b for each lower bit b:
+//
+//   P = 8:   0 -> 4, 2, 1     2 -> 3     4 -> 6, 5     6 -> 7
+//
+// Time: ceil(log2 P) (alpha + s beta) + (n - s) beta log2 P at the root, s bytes per segment.
+#include <ringleader/collectives/p2p/algorithm.h>
+
+#include <ringleader/collectives/kernels/pieces.h>
+#include <ringleader/collectives/p2p/lane.h>
+
+#include <algorithm>
+#include <bit>
+#include <vector>
+
+namespace ringleader::p2p {
+namespace {
+
+class TreeBroadcast : public Algorithm {
+ public:
+  explicit TreeBroadcast(const Context& context) : context_(context) {
+    const auto place = static_cast<unsigned>(
+        (context_.rank() - context_.batch->root + context_.size()) % context_.size());
+    unsigned bit = std::bit_ceil(static_cast<unsigned>(context_.size()));
+    if (place != 0) {
+      bit = place & -place;
+      lanes_.push_back(make_lane(Lane::Direction::receive, place - bit, context_.output));
+    }
+    for (bit /= 2; bit > 0; bit /= 2) {
+      if (place + bit >= static_cast<unsigned>(context_.size())) continue;
+      // What is sent is not written to.
+      std::byte* source = place == 0 ? const_cast<std::byte*>(context_.input) : context_.output;
+      lanes_.push_back(make_lane(Lane::Direction::send, place + bit, source));
+    }
+    is_root_ = place == 0;
+  }
+
+  std::optional<Status> advance() override {
+    std::int64_t limit = kAllSegments;
+    bool done = true;
+    for (std::size_t i = 0; i < lanes_.size(); ++i) {
+      if (const Status status = lanes_[i].advance(limit); !status.ok()) return status;
+      if (!is_root_ && i == 0) limit = lanes_[0].completed();  // only what has arrived is sent on
+      done = done && lanes_[i].done();
+    }
+    if (!done) return std::nullopt;
+    if (is_root_) {
+      kernels::copy_elements(context_.input, context_.output, context_.batch->count(),
+                             context_.batch->dtype);
+    }
+    return Status();
+  }
+
+  std::int64_t progress() const override { return progress_of(lanes_); }
+
+ private:
+  Lane make_lane(Lane::Direction direction, unsigned place, std::byte* data) const {
+    const int peer = (static_cast<int>(place) + context_.batch->root) % context_.size();
+    const std::int64_t bytes = context_.batch->count() * context_.element_bytes();
+    const std::int64_t segment = context_.segment() * context_.element_bytes();
+    return Lane(direction, *context_.endpoint, peer, context_.tag, (bytes + segment - 1) / segment,
+                [=](std::int64_t i) {
+                  return SegmentMemory{data + i * segment, std::min(segment, bytes - i * segment)};
+                });
+  }
+
+  Context context_;
+  std::vector<Lane> lanes_;
+  bool is_root_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Algorithm> make_tree_broadcast(const Context& context) {
+  return std::make_unique<TreeBroadcast>(context);
+}
+
+}  // namespace ringleader::p2p

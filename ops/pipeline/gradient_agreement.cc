@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a GradientReducer finds out about its step: that ranks part ways, that the program has
+// changed something since it wrapped the optimizer, that ranks have no more data.
+#include <ringleader/core/log.h>
+#include <ringleader/ops/broadcast.h>
+#include <ringleader/ops/collectives.h>
+#include <ringleader/ops/distributed_function.h>
+#include <ringleader/ops/pipeline/gradient_reducer_impl.h>
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace ringleader {
+namespace {
+
+/// Steps in which others were announced until a gradient that was not is worth a warning.
+constexpr int kUnannouncedSteps = 100;
+
+}  // namespace
+
+void GradientReducer::Impl::judge(const StepHeard& heard, bool abandons, SourceLocation where) {
+  const auto fail = [&](const std::string& what) {
+    forget_passes();
+    steps_ = 0;  // from here on the ranks count alike
+    throw Error(Status(Code::mismatch, fmt::format("{}, step {} ({}): {}", title(), periods_,
+                                                   to_string(where), what)));
+  };
+  if (heard.abandoning > 0 && heard.abandoning < heard.ranks) {
+    const std::string who = heard.abandoning == 1
+                                ? fmt::format("rank {} gives", heard.abandoning_rank)
+                                : fmt::format("{} ranks give", heard.abandoning);
+    fail(
+        fmt::format("{} the step up (abandon_step(), zero_grad() or an exception), and the other "
+                    "{} of {} ranks, {}, do not; do the same on all ranks",
+                    who, heard.ranks - heard.abandoning, heard.ranks,
+                    abandons ? "not this one" : "this one among them"));
+  }
+  if (!heard.steps_equal) {
+    fail(
+        "some ranks have made a step that others have left out (a loss that is not finite there, "
+        "or an exception), so their parameters differ; do the same on all ranks");
+  }
+  if (hooks_.point != nullptr && !heard.contents_equal) {
+    forget_passes();
+    detail::throw_points_differ(options_.name, where);
+  }
+  if (heard.scalars_equal) return;
+  forget_passes();
+  compare_scalars(hooks_.scalars(), options_, where);
+}
+
+/// A gradient that never comes is often a layer that was forgotten.
+void GradientReducer::Impl::count_unannounced() {
+  if (!announced_ || !begun()) return;
+  std::string names;
+  for (std::size_t i = 0; i < parameters_; ++i) {
+    const bool used = exchanges_use() && has_agreement() ? agreement_->used(i) : used_here_[i];
+    if (used) ever_used_[i] = true;
+    unannounced_[i] = used ? 0 : unannounced_[i] + 1;
+    if (unannounced_[i] == kUnannouncedSteps) names += fmt::format(" '{}'", slots_[i].name);
+  }
+  if (names.empty()) return;
+  log(LogLevel::warning,
+      fmt::format("{}: no gradient has come for {} steps of{}; is a layer not used, or frozen?",
+                  title(), kUnannouncedSteps, names));
+}
+
+void GradientReducer::Impl::report_unused() const {
+  if (options_.unused_parameters == nullptr) return;
+  options_.unused_parameters->clear();
+  const bool any = std::find(ever_used_.begin(), ever_used_.end(), true) != ever_used_.end();
+  for (std::size_t i = 0; any && i < parameters_; ++i) {
+    if (!ever_used_[i]) options_.unused_parameters->push_back(slots_[i].name);
+  }
+}
+
+/// Before a step: what the program has changed since the optimizer was wrapped.
+void GradientReducer::Impl::check(SourceLocation where) {
+  const std::lock_guard lock(mutex_);
+  if (state_unknown_) {
+    refuse(
+        options_,
+        fmt::format("at {}: the ranks have made different numbers of steps before join(), and "
+                    "what the optimizer keeps from step to step (momentum) is not known, so the "
+                    "ranks would train different models; describe it (Slot::state, or state() of "
+                    "the optimizer or its adapter), or set OptimizerOptions::stateless",
+                    to_string(where)));
+  }
+  if (hooks_.look == nullptr) return;
+  hooks_.look(now_);
+  if (now_.size() != parameters_) {
+    refuse(options_,
+           fmt::format("the optimizer has {} parameters, and had {} when it was wrapped ('{}' was "
+                       "the last); add parameters before, or wrap them with an optimizer of their "
+                       "own",
+                       now_.size(), parameters_, slots_[parameters_ - 1].name));
+  }
+  for (std::size_t i = 0; i < parameters_; ++i) {
+    Slot& slot = slots_[i];
+    const SlotNow& now = now_[i];
+    if (now.parameter_count != slot.parameter.count() ||
+        now.gradient_count != slot.gradient.count()) {
+      refuse(
+          options_,
+          fmt::format("parameter '{}' has {} elements and a gradient of {} now, and had "
+                      "{} when it was wrapped",
+                      slot.name, now.parameter_count, now.gradient_count, slot.parameter.count()));
+    }
+    if (now.parameter != slot.parameter.data()) {
+      slot.parameter = TensorView(now.parameter, slot.parameter.shape(), slot.parameter.dtype());
+    }
+    if (now.gradient == slot.gradient.data()) continue;
+    if (now.gradient == nullptr) {
+      refuse(options_, fmt::format("the gradient of '{}' has no memory any more", slot.name));
+    }
+    if (submitted_[i] || synchronized_) {
+      failed_pass_ = !synchronized_;
+      refuse(options_, fmt::format("the memory of the gradient of '{}' has changed after it was "
+                                   "announced; announce it when it is in its place",
+                                   slot.name));
+    }
+    slot.gradient = TensorView(now.gradient, slot.gradient.shape(), slot.gradient.dtype());
+    pipeline_->moved(i);
+  }
+}
+
+/// This rank has no more data. What it has begun it completes.
+void GradientReducer::Impl::finish_join() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (failed_pass_ || (!synchronized_ && begun())) complete(failed_pass_, {});
+    forget_passes();
+  }
+  if (sharded()) return join_shards();
+  const ProcessSet process_set = options_.process_set;
+  const int last = ringleader::join(process_set);
+  broadcast_parameters(parameter_slots(), last, process_set);
+  auto steps = static_cast<std::int64_t>(steps_);
+  broadcast(options_.name + "/steps", TensorView(&steps, {1}), last, process_set);
+  const bool handed_over = hooks_.hand_over != nullptr && hooks_.hand_over(last);
+  std::int32_t differs = static_cast<std::int64_t>(steps_) == steps ? 0 : 1;
+  ReduceOptions reduce;
+  reduce.process_set = process_set;
+  allreduce(options_.name + "/steps differ", TensorView(&differs, {1}), ReduceOp::max, reduce);
+  const std::lock_guard lock(mutex_);
+  state_unknown_ = differs != 0 && !handed_over && !options_.stateless;
+  steps_ = static_cast<std::uint64_t>(steps);
+  periods_ = 0;
+}
+
+/// Nobody else has this rank's shard of the state, so it steps with the others, on gradients of
+/// theirs, until no rank has data. Then all have the same parameters, and each its state.
+void GradientReducer::Impl::join_shards() {
+  for (bool others_have_data = true; others_have_data;) {
+    bool steps = false;
+    {
+      const std::lock_guard lock(mutex_);
+      clear_gradients();
+      joined_ = true;
+      try {
+        complete(false, {});
+      } catch (...) {
+        joined_ = false;
+        throw;
+      }
+      joined_ = false;
+      others_have_data = contributors_ > 0;
+      steps = others_have_data && !all_abandon_;
+    }
+    if (steps) hooks_.update(used());
+    const std::lock_guard lock(mutex_);
+    pipeline_->finish_step({});
+    if (steps) ++steps_;
+  }
+}
+
+void GradientReducer::Impl::clear_gradients() {
+  for (std::size_t i = 0; i < parameters_; ++i) {
+    const TensorView& gradient = slots_[i].gradient;
+    if (gradient.bytes() > 0) std::memset(gradient.data(), 0, gradient.bytes());
+  }
+}
+
+}  // namespace ringleader

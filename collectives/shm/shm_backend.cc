@@ -97,17 +97,34 @@ class Queue {
   Status failure_;
 };
 
+using Queues = std::list<std::unique_ptr<Queue>>;
+
+void drop_idle(Queues& queues) {
+  queues.remove_if([](const auto& queue) { return queue->is_idle(); });
+}
+
+/// Queues of backends that are gone. Other ranks may still read what they have published, so that
+/// their memory is not given to something else before the next backend goes and finds them idle.
+struct Remains {
+  std::mutex mutex;
+  Queues queues;  ///< guarded by mutex
+};
+
+/// Never destroyed: sessions may end while the process does.
+Remains& remains() {
+  static auto* const instance = new Remains;
+  return *instance;
+}
+
 class ShmBackend : public Backend {
  public:
   explicit ShmBackend(std::shared_ptr<Node> node) : node_(std::move(node)) {}
 
   ~ShmBackend() override {
-    // The others may still read what this rank has published, so its memory is not given to
-    // something else as long as that is possible.
     for (auto& [channel, queue] : queues_) closed_.push_back(std::move(queue));
-    for (auto& queue : closed_) {
-      if (!queue->is_idle()) (void)queue.release();
-    }
+    const std::lock_guard lock(remains().mutex);
+    remains().queues.splice(remains().queues.end(), closed_);
+    drop_idle(remains().queues);
   }
 
   std::string_view name() const override { return "shm"; }
@@ -158,7 +175,7 @@ class ShmBackend : public Backend {
       closed_.push_back(std::move(found->second));
       queues_.erase(found);
     }
-    closed_.remove_if([](const auto& queue) { return queue->is_idle(); });
+    drop_idle(closed_);
   }
 
  private:
@@ -172,8 +189,8 @@ class ShmBackend : public Backend {
   std::mutex mutex_;
   std::map<std::uint32_t, std::unique_ptr<Queue>> opened_;  ///< guarded by mutex_
   std::map<std::uint32_t, std::unique_ptr<Queue>> queues_;
-  std::list<std::unique_ptr<Queue>> closed_;  ///< until the others need nothing of them either
-  Window<Queue*> running_;                    ///< by ticket
+  Queues closed_;           ///< until the others need nothing of them either
+  Window<Queue*> running_;  ///< by ticket
   std::uint64_t work_done_ = 0;
 };
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/core/protocol/catalog.h>
 
-#include <ringleader/core/protocol/mutated.h>
-
 #include <algorithm>
 #include <numeric>
 #include <string>
@@ -65,8 +63,6 @@ ProcessSetInfo Catalog::make_set(std::vector<std::int32_t> ranks) {
     }
   }
   for (std::size_t i = 0; i < set.children.size(); ++i) {
-    const bool last = i + 1 == set.children.size();
-    if (last && mutated(Mutation::skip_subtree)) continue;
     if (set.children[i].count > 0) set.reporters |= std::uint64_t{1} << i;
   }
   if (set.member) set.reporters |= std::uint64_t{1} << kSelf;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/core/protocol/coordinator.h>
 
-#include <ringleader/core/protocol/mutated.h>
-
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -191,8 +189,7 @@ void Coordinator::positions(const PositionAnnouncement& positions) {
   PlanProgress& progress = found->second;
   progress.freezing = false;
   if (end_reason_) {
-    const bool all_count = mutated(Mutation::forget_void);
-    cuts_.push_back({positions.plan, positions.most, all_count ? UINT64_MAX : positions.least});
+    cuts_.push_back({positions.plan, positions.most, positions.least});
     finish_end();
     return;
   }
@@ -206,8 +203,7 @@ void Coordinator::positions(const PositionAnnouncement& positions) {
     progress.decided_count += static_cast<std::uint32_t>(batches[b].size());
   }
   progress.whole = done == 0;
-  const bool nearest = mutated(Mutation::cut_at_least);
-  append_(CutEntry{positions.plan, nearest ? positions.least : positions.most});
+  append_(CutEntry{positions.plan, positions.most});
 }
 
 void Coordinator::farewell(std::int32_t rank) {

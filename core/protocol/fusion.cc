@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/core/protocol/fusion.h>
 
-#include <ringleader/core/protocol/mutated.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -36,21 +34,16 @@ bool may_share(Op op) { return op == Op::allreduce || op == Op::broadcast; }
 bool are_alike(const Request& a, const TensorSpec& tensor_a, const Request& b,
                const TensorSpec& tensor_b) {
   return verb_of(a, tensor_a) == verb_of(b, tensor_b) && may_share(verb_of(a, tensor_a)) &&
-         root_of(a, tensor_a) == root_of(b, tensor_b) &&
-         (tensor_a.phase == tensor_b.phase || mutated(Mutation::fuse_phases)) &&
+         root_of(a, tensor_a) == root_of(b, tensor_b) && tensor_a.phase == tensor_b.phase &&
          tensor_a.dtype == tensor_b.dtype && a.device == b.device && a.reduce_op == b.reduce_op &&
          a.prescale == b.prescale && a.postscale == b.postscale &&
          a.average_over_contributors == b.average_over_contributors;
 }
 
-std::int64_t bytes_limit(std::int64_t fusion_bytes_max) {
-  return fusion_bytes_max * (mutated(Mutation::oversize_batches) ? 2 : 1);
-}
-
 bool fits(const OpenBatch& batch, const Candidate& next, std::int64_t fusion_bytes_max) {
   return batch.entry.channel == next.channel && batch.entry.absent == next.absent &&
          are_alike(*batch.request, *batch.tensor, *next.request, *next.tensor) &&
-         batch.bytes + bytes_of(*next.tensor) <= bytes_limit(fusion_bytes_max);
+         batch.bytes + bytes_of(*next.tensor) <= fusion_bytes_max;
 }
 
 void append(std::vector<BatchItem>& items, const BatchItem& item) {
@@ -122,7 +115,7 @@ std::vector<std::vector<std::uint32_t>> cut_plan(const Request& plan,
       return cut.open && are_alike(plan, plan.tensors[cut.parameters[0]], plan, tensor);
     });
     Cut* target = alike == cuts.end() ? nullptr : &*alike;
-    if (target != nullptr && target->bytes + bytes_of(tensor) > bytes_limit(fusion_bytes_max)) {
+    if (target != nullptr && target->bytes + bytes_of(tensor) > fusion_bytes_max) {
       target->open = false;
       target = nullptr;
     }

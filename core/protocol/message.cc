@@ -130,7 +130,7 @@ void Decode::part(T& value) {
 
 bool Announcement::empty() const {
   return ready.empty() && named.empty() && joins.empty() && leaving.empty() && positions.empty() &&
-         !farewell && alarm == Alarm::none && !survey;
+         !farewell && alarm == Alarm::none && !report;
 }
 
 namespace {

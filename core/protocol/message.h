@@ -6,7 +6,7 @@
 //   message      kind (0 announcement, 1 log, 2 abort), then the checksum of all before it at the
 //   end
 //     announcement  sequence, applied, ready, absences, named, joins, leaving, positions, farewell,
-//                   alarm, survey
+//                   alarm, report
 //     log           first index, number of entries, entries (each a kind and its members)
 //     abort         code, text
 //
@@ -14,9 +14,9 @@
 // those that are not a message.
 #pragma once
 
+#include <ringleader/core/protocol/deadlock_report.h>
 #include <ringleader/core/protocol/id_set.h>
 #include <ringleader/core/protocol/request.h>
-#include <ringleader/core/protocol/survey.h>
 #include <ringleader/core/protocol/wire.h>
 #include <ringleader/core/result.h>
 
@@ -78,7 +78,7 @@ struct Announcement {
   std::vector<PositionAnnouncement> positions;
   std::optional<Farewell> farewell;
   Alarm alarm = Alarm::none;
-  std::optional<Survey> survey;  ///< the answer to the inquiry that the log has opened last
+  std::optional<DeadlockReport> report;  ///< the answer to the inquiry that the log has opened last
 
   bool empty() const;
 };

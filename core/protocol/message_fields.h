@@ -62,24 +62,24 @@ void visit(Code& code, auto& x, const Wait*) {
   code(x.process_set), code(x.name), code(x.kind), code(x.site);
 }
 template <typename Code>
-void visit(Code& code, auto& x, const PlanStanding*) {
+void visit(Code& code, auto& x, const PlanPosition*) {
   code(x.plan), code(x.step), code(x.batches), code(x.launched), code(x.unfinished);
 }
 template <typename Code>
-void visit(Code& code, auto& x, const Standing*) {
+void visit(Code& code, auto& x, const RankPosition*) {
   code(x.ranks), code(x.blocked), code(x.moving), code(x.waits), code(x.more_waits), code(x.plans);
   code(x.waited_us);
 }
 template <typename Code>
-void visit(Code& code, auto& x, const Survey*) {
-  code(x.applied), code(x.standings), code(x.others), code(x.silent), code(x.behind), code(x.least);
+void visit(Code& code, auto& x, const DeadlockReport*) {
+  code(x.applied), code(x.positions), code(x.others), code(x.silent), code(x.behind), code(x.least);
   code(x.blocked), code(x.moving);
 }
 template <typename Code>
 void visit(Code& code, auto& x, const Announcement*) {
   code(x.sequence), code(x.applied), code(x.ready), code(x.absences), code(x.named);
   code(x.joins), code(x.leaving), code(x.positions), code(x.farewell);
-  code.choice(x.alarm, kAlarmCount), code(x.survey);
+  code.choice(x.alarm, kAlarmCount), code(x.report);
 }
 template <typename Code>
 void visit(Code& code, auto& x, const DefineEntry*) {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/core/protocol/plan_state.h>
 
-#include <ringleader/core/protocol/mutated.h>
-
 #include <algorithm>
 #include <iterator>
 #include <set>
@@ -74,7 +72,7 @@ void PlanState::arm(std::vector<std::vector<std::uint32_t>> batches) {
 }
 
 void PlanState::freeze() {
-  if (!mutated(Mutation::ignore_freeze)) phase_ = Phase::frozen;
+  phase_ = Phase::frozen;
   answered_ = 0;
   least_ = UINT64_MAX;
   most_ = 0;
@@ -91,7 +89,6 @@ const std::vector<std::uint32_t>* PlanState::next_batch(bool with_zeros) const {
   if (phase_ != Phase::armed && !draining) return nullptr;
   const auto& batch = batches_[position_ % batches_.size()];
   if (draining && with_zeros) return &batch;
-  if (mutated(Mutation::replay_unready) && ready_[batch[0]] != kNoToken) return &batch;
   const bool ready = std::all_of(batch.begin(), batch.end(),
                                  [this](std::uint32_t i) { return ready_[i] != kNoToken; });
   return ready ? &batch : nullptr;

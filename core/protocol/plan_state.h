@@ -15,14 +15,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <vector>
 
 namespace ringleader::protocol {
-
-/// Names an operation of this rank; given by the caller, never 0.
-using Token = std::uint64_t;
-constexpr Token kNoToken = 0;
 
 class PlanState {
  public:
@@ -109,5 +106,8 @@ class PlanState {
   std::uint64_t least_ = UINT64_MAX;
   std::uint64_t most_ = 0;
 };
+
+/// By the plan's number.
+using PlanStates = std::map<std::uint32_t, PlanState>;
 
 }  // namespace ringleader::protocol

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/core/protocol/readiness.h>
 
-#include <ringleader/core/protocol/mutated.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -56,7 +54,7 @@ void Readiness::report(Entry& entry, const std::optional<std::uint32_t>& id, int
       entry.request = named->request;
       entry.site = named->site;
     }
-  } else if (!entry.conflict && !mutated(Mutation::ignore_conflict)) {
+  } else if (!entry.conflict) {
     const Request& first = entry.request ? *entry.request : *catalog_.find(*id)->request;
     if (auto what = first_disagreement(first, theirs)) {
       entry.conflict = Conflict{std::move(*what), entry.first_rank, rank, entry.site,
@@ -78,15 +76,13 @@ bool Readiness::is_complete(const Entry& entry) const {
   const auto joins = joins_.find(entry.process_set);
   const std::uint64_t joined = joins == joins_.end() ? 0 : joins->second.reporters;
   const std::uint64_t missing = set->reporters & ~(entry.reporters | joined);
-  if (mutated(Mutation::decide_early)) return (missing & (missing - 1)) == 0;
   return missing == 0;
 }
 
 void Readiness::finish(std::optional<std::uint32_t> id, Entry entry) {
   const ProcessSetInfo* set = catalog_.process_set(entry.process_set);
   const std::uint64_t absent = set->reporters & ~entry.reporters;
-  const bool counts = !mutated(Mutation::wrong_join_count);
-  if ((absent & bit(kSelf)) != 0 && counts) accumulate(entry.absence, {1, rank_});
+  if ((absent & bit(kSelf)) != 0) accumulate(entry.absence, {1, rank_});
   for (std::size_t i = 0; i < set->children.size(); ++i) {
     if ((absent & bit(static_cast<int>(i))) != 0) accumulate(entry.absence, set->children[i]);
   }

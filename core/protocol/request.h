@@ -21,6 +21,10 @@
 
 namespace ringleader::protocol {
 
+/// Names an operation of this rank; given by the caller, never 0.
+using Token = std::uint64_t;
+constexpr Token kNoToken = 0;
+
 /// One tensor of an operation, or one parameter of a plan.
 struct TensorSpec {
   std::string name;  ///< empty unless the operation has several tensors

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/core/protocol/watch.h>
 
-#include <ringleader/core/protocol/mutated.h>
-
 #include <algorithm>
 
 namespace ringleader::protocol {
@@ -39,8 +37,7 @@ Alarm Watch::tick(Time now, bool blocked, Token oldest) {
     heard_ = false;
     return alarm;
   };
-  if (raised_ < Alarm::overdue && !mutated(Mutation::never_overdue) &&
-      due(options_.stall_abort_us, waited())) {
+  if (raised_ < Alarm::overdue && due(options_.stall_abort_us, waited())) {
     return raise(Alarm::overdue);
   }
   if (raised_ < Alarm::late && due(options_.stall_warning_us, waited())) return raise(Alarm::late);
@@ -60,15 +57,15 @@ void Watch::open(std::uint32_t attempt) {
   open_ = true;
   opened_at_ = -1;
   answered_ = 0;
-  survey_ = Survey();
+  report_ = DeadlockReport();
   // Whoever is overdue counts on an end, not on a question.
   if (raised_ != Alarm::overdue) heard_ = true;
 }
 
-void Watch::answer(int reporter, Survey survey) {
+void Watch::answer(int reporter, DeadlockReport report) {
   if (!open_ || has_answered(reporter)) return;
   answered_ |= std::uint64_t{1} << reporter;
-  survey_.merge(std::move(survey));
+  report_.merge(std::move(report));
 }
 
 bool Watch::is_complete(std::uint64_t reporters, int levels_below) const {
@@ -77,9 +74,9 @@ bool Watch::is_complete(std::uint64_t reporters, int levels_below) const {
   return opened_at_ >= 0 && now_ - opened_at_ >= (levels_below * kPatiencePerLevel << attempt_);
 }
 
-Survey Watch::take_survey() {
+DeadlockReport Watch::take_report() {
   open_ = false;
-  return std::move(survey_);
+  return std::move(report_);
 }
 
 }  // namespace ringleader::protocol

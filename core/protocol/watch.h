@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Watch: notices on one rank that nothing goes on, and keeps its part of the survey that follows.
+// Watch: notices on one rank that nothing goes on, and keeps its part of the report that follows.
 // Time comes as an argument, in microseconds since any moment.
 //
 //   blocked   every thread that uses the library has waited for `blocked_grace_us`, and nothing has
-//             happened since: perhaps a deadlock, which a survey can prove
+//             happened since: perhaps a deadlock, which a report can prove
 //   late      the rank's oldest operation has been pending for `stall_warning_us`: worth a warning
 //   overdue   the same for `stall_abort_us`: all ranks are to fail
 //
@@ -13,8 +13,8 @@
 // late alarm that is not answered is `unheard`, an overdue one `hopeless`: the rank is on its own.
 #pragma once
 
+#include <ringleader/core/protocol/deadlock_report.h>
 #include <ringleader/core/protocol/plan_state.h>
-#include <ringleader/core/protocol/survey.h>
 
 #include <cstdint>
 #include <utility>
@@ -51,11 +51,11 @@ class Watch {
   void open(std::uint32_t attempt);
   bool is_open() const { return open_; }
   bool has_answered(int reporter) const { return ((answered_ >> reporter) & 1) != 0; }
-  void answer(int reporter, Survey survey);
+  void answer(int reporter, DeadlockReport report);
 
   /// True when all have answered, or when those that have not are not waited for any longer.
   bool is_complete(std::uint64_t reporters, int levels_below) const;
-  Survey take_survey();
+  DeadlockReport take_report();
 
  private:
   WatchOptions options_;
@@ -73,7 +73,7 @@ class Watch {
   Time opened_at_ = -1;
   std::uint32_t attempt_ = 0;
   std::uint64_t answered_ = 0;  ///< bit per reporter
-  Survey survey_;
+  DeadlockReport report_;
 };
 
 }  // namespace ringleader::protocol

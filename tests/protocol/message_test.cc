@@ -42,11 +42,11 @@ Announcement sample_announcement() {
   announcement.positions = {{1, 10, 12}};
   announcement.farewell = Farewell{7};
   announcement.alarm = Alarm::late;
-  Survey survey;
-  survey.add({{{3, 5}}, true, false, {{0, "x", "allreduce", "a.cc:7"}}, 0, {{1, 2, 3, 4, 5}}, 60},
+  DeadlockReport report;
+  report.add({{{3, 5}}, true, false, {{0, "x", "allreduce", "a.cc:7"}}, 0, {{1, 2, 3, 4, 5}}, 60},
              17);
-  survey.add_silent({{6, 6}}, {{7, 8}});
-  announcement.survey = survey;
+  report.add_silent({{6, 6}}, {{7, 8}});
+  announcement.report = report;
   return announcement;
 }
 
@@ -125,9 +125,9 @@ TEST_CASE("every member of a message's structures travels") {
   check(Farewell());
   check(RankRange());
   check(Wait());
-  check(PlanStanding());
-  check(Standing());
-  check(Survey());
+  check(PlanPosition());
+  check(RankPosition());
+  check(DeadlockReport());
   check(Announcement());
   check(BatchItem());
   check(DefineEntry());

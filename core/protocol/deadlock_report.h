@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Survey: what the ranks of a subtree answer when the root asks what keeps them: who waits for
-// what, how far each has come, and who does not answer. Surveys are merged on the way up the tree;
-// ranks that say the same share one Standing, so that a survey stays small whatever the number of
-// ranks.
+// DeadlockReport: what the ranks of a subtree answer when the root asks what keeps them: who waits
+// for what, how far each has come, and who does not answer. DeadlockReports are merged on the way
+// up the tree; ranks that say the same share one RankPosition, so that a report stays small
+// whatever the number of ranks.
 //
-//   survey.merge(of_a_child);
-//   if (survey.proves_deadlock(log_length)) ...
-//   std::string text = report(survey, catalog);
+//   report.merge(of_a_child);
+//   if (report.proves_deadlock(log_length)) ...
+//   std::string text = describe(report, catalog);
 #pragma once
 
 #include <compare>
@@ -45,46 +45,46 @@ struct Wait {
 };
 
 /// How far a rank has come in a plan. The last two count batches since the plan was armed.
-struct PlanStanding {
+struct PlanPosition {
   std::uint32_t plan = 0;
   std::uint64_t step = 0;                 ///< whole steps that the rank has submitted
   std::uint64_t batches = 0;              ///< of a step, if the plan is or was armed
   std::uint64_t launched = 0;             ///< batches entered without negotiation
   std::uint64_t unfinished = UINT64_MAX;  ///< the first of them that has not finished
 
-  bool operator==(const PlanStanding&) const = default;
+  bool operator==(const PlanPosition&) const = default;
 };
 
 /// What one rank, or several that say the same, have to say.
-struct Standing {
+struct RankPosition {
   std::vector<RankRange> ranks;
   bool blocked = false;     ///< every thread that uses the library waits
   bool moving = false;      ///< a negotiated batch is running
   std::vector<Wait> waits;  ///< ascending, at most kWaitsMax
   std::uint32_t more_waits = 0;
-  std::vector<PlanStanding> plans;
+  std::vector<PlanPosition> plans;
   std::int64_t waited_us = 0;  ///< for its oldest operation; the longest of the ranks
 };
 
-struct Survey {
+struct DeadlockReport {
   std::uint64_t applied = UINT64_MAX;  ///< log entries, the least of all ranks
-  std::vector<Standing> standings;
-  std::int32_t others = 0;          ///< ranks beyond kStandingsMax standings
+  std::vector<RankPosition> positions;
+  std::int32_t others = 0;          ///< ranks beyond kPositionsMax positions
   std::vector<RankRange> silent;    ///< ranks that did not answer in time
   std::vector<RankRange> behind;    ///< ranks that are reached through those
-  std::vector<PlanStanding> least;  ///< per plan: least launched and unfinished of all ranks
+  std::vector<PlanPosition> least;  ///< per plan: least launched and unfinished of all ranks
   bool blocked = true;              ///< all ranks are
   bool moving = false;              ///< some rank is
 
   static constexpr std::size_t kWaitsMax = 16;
-  static constexpr std::size_t kStandingsMax = 64;
+  static constexpr std::size_t kPositionsMax = 64;
   static constexpr std::size_t kNameBytesMax = 120;
 
   /// False for what no rank of a world of `size` ranks can have sent.
   bool is_plausible(int size) const;
 
-  void add(Standing standing, std::uint64_t applied_entries);
-  void merge(Survey other);
+  void add(RankPosition position, std::uint64_t applied_entries);
+  void merge(DeadlockReport other);
   void add_silent(const std::vector<RankRange>& ranks, const std::vector<RankRange>& beyond);
 
   /// True if no rank can go on: all have answered, all wait, everything that they were told has
@@ -96,8 +96,8 @@ struct Survey {
 /// "ranks 0-2, 7"
 std::string to_string(const std::vector<RankRange>& ranks);
 
-/// One line per standing: where the ranks are, what they wait for, and what others have submitted
+/// One line per position: where the ranks are, what they wait for, and what others have submitted
 /// that they have not; then names that are probably misspelt. Knows membership from the catalog.
-std::string report(const Survey& survey, const Catalog& catalog);
+std::string describe(const DeadlockReport& report, const Catalog& catalog);
 
 }  // namespace ringleader::protocol

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <ringleader/core/protocol/survey.h>
+#include <ringleader/core/protocol/deadlock_report.h>
 
 #include <ringleader/core/edit_distance.h>
 #include <ringleader/core/protocol/catalog.h>
-#include <ringleader/core/protocol/mutated.h>
 
 #include <fmt/core.h>
 
@@ -37,14 +36,14 @@ std::int32_t count(const std::vector<RankRange>& ranks) {
   });
 }
 
-bool says_the_same(const Standing& a, const Standing& b) {
+bool says_the_same(const RankPosition& a, const RankPosition& b) {
   return a.blocked == b.blocked && a.moving == b.moving && a.waits == b.waits &&
          a.more_waits == b.more_waits && a.plans == b.plans;
 }
 
-void lower(std::vector<PlanStanding>& least, const PlanStanding& plan) {
+void lower(std::vector<PlanPosition>& least, const PlanPosition& plan) {
   const auto found = std::find_if(least.begin(), least.end(),
-                                  [&](const PlanStanding& p) { return p.plan == plan.plan; });
+                                  [&](const PlanPosition& p) { return p.plan == plan.plan; });
   if (found == least.end()) {
     least.push_back(plan);
     return;
@@ -61,9 +60,9 @@ bool is_member(const Catalog& catalog, std::uint32_t process_set, std::int32_t r
 
 /// True if the ranks have certainly not submitted it: a list that was cut short says nothing about
 /// what would come after its end.
-bool lacks(const Standing& standing, const Wait& wait) {
-  if (std::binary_search(standing.waits.begin(), standing.waits.end(), wait)) return false;
-  return standing.more_waits == 0 || wait < standing.waits.back();
+bool lacks(const RankPosition& position, const Wait& wait) {
+  if (std::binary_search(position.waits.begin(), position.waits.end(), wait)) return false;
+  return position.more_waits == 0 || wait < position.waits.back();
 }
 
 std::string without_digits(std::string name) {
@@ -93,9 +92,9 @@ std::string listed(const Items& items, std::size_t more, Text text) {
   return all;
 }
 
-std::string position(const Standing& standing, const Catalog& catalog) {
+std::string place_of(const RankPosition& position, const Catalog& catalog) {
   std::string text;
-  for (const PlanStanding& plan : standing.plans) {
+  for (const PlanPosition& plan : position.plans) {
     const PlanInfo* info = catalog.plan(plan.plan);
     if (info == nullptr) continue;
     text += fmt::format("{}step {} of '{}'", text.empty() ? "" : ", ", plan.step,
@@ -110,36 +109,36 @@ std::string position(const Standing& standing, const Catalog& catalog) {
 /// What ranks wait for, and who they are.
 using Waiters = std::map<Wait, std::vector<RankRange>>;
 
-std::string lacking(const Standing& standing, const Waiters& waiters, const Catalog& catalog) {
+std::string lacking(const RankPosition& position, const Waiters& waiters, const Catalog& catalog) {
   std::vector<std::string> names;
   std::size_t more = 0;
   for (const auto& [wait, ranks] : waiters) {
-    const bool member = is_member(catalog, wait.process_set, standing.ranks.front().first);
-    if (!member || !lacks(standing, wait)) continue;
-    if (names.size() == Survey::kWaitsMax) {
+    const bool member = is_member(catalog, wait.process_set, position.ranks.front().first);
+    if (!member || !lacks(position, wait)) continue;
+    if (names.size() == DeadlockReport::kWaitsMax) {
       ++more;
     } else {
       names.push_back(fmt::format("{} of {}", text_of(wait), to_string(ranks)));
     }
   }
   if (names.empty()) return "";
-  return std::string(count(standing.ranks) > 1 ? "; have" : "; has") + " not submitted " +
+  return std::string(count(position.ranks) > 1 ? "; have" : "; has") + " not submitted " +
          listed(names, more, [](const std::string& name) { return name; });
 }
 
-std::string line(const Standing& standing, const Waiters& waiters, const Catalog& catalog) {
-  const bool several = count(standing.ranks) > 1;
+std::string line(const RankPosition& position, const Waiters& waiters, const Catalog& catalog) {
+  const bool several = count(position.ranks) > 1;
   std::string text =
-      fmt::format("\n  {}{}: ", to_string(standing.ranks), position(standing, catalog));
-  if (!standing.waits.empty()) {
+      fmt::format("\n  {}{}: ", to_string(position.ranks), place_of(position, catalog));
+  if (!position.waits.empty()) {
     text += fmt::format("{} for {}, {:.1f} s", several ? "wait" : "waits",
-                        listed(standing.waits, standing.more_waits, text_of),
-                        static_cast<double>(standing.waited_us) * 1e-6);
-    if (!standing.blocked) text += several ? ", and compute" : ", and computes";
+                        listed(position.waits, position.more_waits, text_of),
+                        static_cast<double>(position.waited_us) * 1e-6);
+    if (!position.blocked) text += several ? ", and compute" : ", and computes";
   } else {
     text += several ? "have nothing pending" : "has nothing pending";
   }
-  return text + lacking(standing, waiters, catalog);
+  return text + lacking(position, waiters, catalog);
 }
 
 std::string misspellings(const Waiters& waiters) {
@@ -164,60 +163,60 @@ std::strong_ordering Wait::operator<=>(const Wait& other) const {
   return std::tie(process_set, name, kind) <=> std::tie(other.process_set, other.name, other.kind);
 }
 
-bool Survey::is_plausible(int size) const {
+bool DeadlockReport::is_plausible(int size) const {
   const auto exist = [size](const std::vector<RankRange>& ranks) {
     return std::all_of(ranks.begin(), ranks.end(), [size](const RankRange& range) {
       return 0 <= range.first && range.first <= range.last && range.last < size;
     });
   };
   return exist(silent) && exist(behind) &&
-         std::all_of(standings.begin(), standings.end(), [&](const Standing& s) {
+         std::all_of(positions.begin(), positions.end(), [&](const RankPosition& s) {
            return !s.ranks.empty() && exist(s.ranks) && (s.more_waits == 0 || !s.waits.empty());
          });
 }
 
-void Survey::add(Standing standing, std::uint64_t applied_entries) {
+void DeadlockReport::add(RankPosition position, std::uint64_t applied_entries) {
   applied = std::min(applied, applied_entries);
-  blocked = blocked && standing.blocked;
-  moving = moving || standing.moving;
-  for (const PlanStanding& plan : standing.plans) lower(least, plan);
-  const auto same = std::find_if(standings.begin(), standings.end(), [&](const Standing& other) {
-    return says_the_same(standing, other);
-  });
-  if (same != standings.end()) {
-    add_ranks(same->ranks, standing.ranks);
-    same->waited_us = std::max(same->waited_us, standing.waited_us);
-  } else if (standings.size() < kStandingsMax) {
-    standings.push_back(std::move(standing));
+  blocked = blocked && position.blocked;
+  moving = moving || position.moving;
+  for (const PlanPosition& plan : position.plans) lower(least, plan);
+  const auto same =
+      std::find_if(positions.begin(), positions.end(),
+                   [&](const RankPosition& other) { return says_the_same(position, other); });
+  if (same != positions.end()) {
+    add_ranks(same->ranks, position.ranks);
+    same->waited_us = std::max(same->waited_us, position.waited_us);
+  } else if (positions.size() < kPositionsMax) {
+    positions.push_back(std::move(position));
   } else {
-    others += count(standing.ranks);
+    others += count(position.ranks);
   }
 }
 
-void Survey::merge(Survey other) {
-  for (Standing& standing : other.standings) add(std::move(standing), other.applied);
+void DeadlockReport::merge(DeadlockReport other) {
+  for (RankPosition& position : other.positions) add(std::move(position), other.applied);
   applied = std::min(applied, other.applied);
   others += other.others;
   add_silent(other.silent, other.behind);
-  for (const PlanStanding& plan : other.least) lower(least, plan);
+  for (const PlanPosition& plan : other.least) lower(least, plan);
   blocked = blocked && other.blocked;
   moving = moving || other.moving;
 }
 
-void Survey::add_silent(const std::vector<RankRange>& ranks, const std::vector<RankRange>& beyond) {
+void DeadlockReport::add_silent(const std::vector<RankRange>& ranks,
+                                const std::vector<RankRange>& beyond) {
   add_ranks(silent, ranks);
   add_ranks(behind, beyond);
 }
 
-bool Survey::proves_deadlock(std::uint64_t log_length) const {
-  if (mutated(Mutation::rash_proof)) return blocked && !standings.empty();
+bool DeadlockReport::proves_deadlock(std::uint64_t log_length) const {
   if (!silent.empty() || !blocked || moving || applied != log_length) return false;
   // A batch that all members have entered runs to its end without anybody's help.
-  const bool runs = std::any_of(least.begin(), least.end(), [](const PlanStanding& plan) {
+  const bool runs = std::any_of(least.begin(), least.end(), [](const PlanPosition& plan) {
     return plan.unfinished < plan.launched;
   });
-  return !runs && std::any_of(standings.begin(), standings.end(),
-                              [](const Standing& s) { return !s.waits.empty(); });
+  return !runs && std::any_of(positions.begin(), positions.end(),
+                              [](const RankPosition& s) { return !s.waits.empty(); });
 }
 
 std::string to_string(const std::vector<RankRange>& ranks) {
@@ -228,23 +227,23 @@ std::string to_string(const std::vector<RankRange>& ranks) {
          });
 }
 
-std::string report(const Survey& survey, const Catalog& catalog) {
-  std::vector<Standing> standings = survey.standings;
-  std::sort(standings.begin(), standings.end(), [](const Standing& a, const Standing& b) {
+std::string describe(const DeadlockReport& report, const Catalog& catalog) {
+  std::vector<RankPosition> positions = report.positions;
+  std::sort(positions.begin(), positions.end(), [](const RankPosition& a, const RankPosition& b) {
     return a.ranks.front().first < b.ranks.front().first;
   });
   Waiters waiters;
-  for (const Standing& standing : standings) {
-    for (const Wait& wait : standing.waits) add_ranks(waiters[wait], standing.ranks);
+  for (const RankPosition& position : positions) {
+    for (const Wait& wait : position.waits) add_ranks(waiters[wait], position.ranks);
   }
   std::string text;
-  for (const Standing& standing : standings) text += line(standing, waiters, catalog);
-  if (survey.others > 0) text += fmt::format("\n  {} other ranks", survey.others);
-  if (!survey.silent.empty()) {
+  for (const RankPosition& position : positions) text += line(position, waiters, catalog);
+  if (report.others > 0) text += fmt::format("\n  {} other ranks", report.others);
+  if (!report.silent.empty()) {
     text += fmt::format("\n  {}: no answer: stopped, or computing without a background thread",
-                        to_string(survey.silent));
-    if (!survey.behind.empty()) {
-      text += fmt::format("; through it are reached {}", to_string(survey.behind));
+                        to_string(report.silent));
+    if (!report.behind.empty()) {
+      text += fmt::format("; through it are reached {}", to_string(report.behind));
     }
   }
   return text + misspellings(waiters);

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Launches: the operations of this rank from submission to completion, and the batches that carry
+// them. Whatever a rank is to launch or to complete passes through here.
+//
+//   launches.add(token, operation);          // submitted
+//   launches.start(launch, batch);           // decided: an action for the runtime
+//   launches.finished(launch.id, status);    // the runtime has run it: completions follow
+//   launches.take_actions();
+#pragma once
+
+#include <ringleader/core/protocol/action.h>
+#include <ringleader/core/protocol/local_operations.h>
+#include <ringleader/core/protocol/plan_state.h>
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace ringleader::protocol {
+
+/// A batch that was launched and has not completed its operations.
+struct InFlightBatch {
+  std::vector<Token> tokens;  ///< this rank's operations in it, one per tensor
+  std::optional<std::uint32_t> plan;
+  std::uint64_t position = 0;  ///< plan batches launched without negotiation
+  bool replayed = false;
+  bool ran = false;
+  Status status;
+  Status verdict;  ///< overrides a success: the batch lacked some rank's data
+};
+
+class Launches {
+ public:
+  /// `plans` outlives this object.
+  explicit Launches(PlanStates& plans) : plans_(plans) {}
+
+  void add(Token token, LocalOperation operation);
+  LocalOperations& operations() { return operations_; }
+  const LocalOperations& operations() const { return operations_; }
+
+  // Joins are operations that end when all members have joined.
+  void join(std::uint32_t process_set, Token token) { joins_[process_set] = token; }
+  bool has_joined(std::uint32_t process_set) const { return joins_.count(process_set) != 0; }
+  /// All members have joined: completes this rank's join, if it has one.
+  void end_join(std::uint32_t process_set, std::int32_t last_rank);
+
+  /// Empty vectors, with the memory of batches that have ended.
+  std::vector<LaunchItem> spare_items();
+  InFlightBatch spare_batch();
+
+  void start(Launch launch, InFlightBatch batch);
+
+  /// A batch has run. Batches of a plan that is frozen wait for the cut, which tells whether they
+  /// count; `final` if none will come.
+  void finished(std::uint64_t launch_id, const Status& status, bool final);
+
+  /// Completes what has waited for the cut of this plan.
+  void settle_cut(std::uint32_t plan);
+
+  /// What is not decided ends now; batches that lack some rank's data, when they have run.
+  void end_undecided(const Status& reason);
+
+  /// Everything ends now, whatever still runs.
+  void fail(const Status& reason);
+
+  /// Completes an operation; nothing for another rank's, whose token is kNoToken.
+  void complete(Token token, Status status, std::int64_t value = 0);
+
+  template <typename T>
+  void act(T action) {
+    actions_.emplace_back(std::in_place_type<T>, std::move(action));
+  }
+  /// `reused` gives its memory for the actions to come.
+  std::vector<Action> take_actions(std::vector<Action> reused);
+
+  /// Calls visit(batch) in the order of the launches.
+  template <typename Visit>
+  void for_each_in_flight(Visit visit) const {
+    for (const auto& [id, batch] : in_flight_) visit(batch);
+  }
+  bool none_in_flight() const { return in_flight_.empty(); }
+
+  /// Whether something was submitted, launched or completed since the last call.
+  bool take_changed() { return std::exchange(changed_, false); }
+
+ private:
+  using InFlight = std::map<std::uint64_t, InFlightBatch>;
+
+  void settle(const InFlightBatch& batch);
+  void settle_all(const std::vector<std::uint64_t>& ids);
+
+  PlanStates& plans_;
+  LocalOperations operations_;
+  std::map<std::uint32_t, Token> joins_;  ///< by process set
+  InFlight in_flight_;                    ///< by the launch's id
+  std::uint64_t next_launch_ = 1;
+  std::vector<Action> actions_;
+  bool changed_ = false;
+
+  /// The memory of batches that have ended, and of launches that were taken: so many are seldom in
+  /// flight at once.
+  static constexpr std::size_t kSpares = 16;
+  std::vector<InFlight::node_type> spare_in_flight_;
+  std::vector<std::vector<LaunchItem>> spare_items_;
+};
+
+}  // namespace ringleader::protocol

@@ -27,6 +27,7 @@ struct NcclConfig {
   double connect_timeout_s = 60.0;
 };
 
+/// What can be chosen for a session.
 struct Config {
   /// Largest batch of fused tensors, in bytes. A single larger tensor travels alone, uncopied.
   /// 4 MiB: on one node a fused 64 MiB buffer was two to three times slower than no fusion.
@@ -75,6 +76,7 @@ struct Config {
   /// network namespaces on one machine act as hosts.
   std::string host_id;
 
+  /// What is passed on to NCCL.
   NcclConfig nccl;
 
   /// Address space reserved for memory that the ranks of a node share (see allocate()). 0: as much
@@ -84,6 +86,7 @@ struct Config {
   /// A world of one is meant, though the environment says that this process is one of several.
   bool allow_single = false;
 
+  /// What is logged: this level and heavier ones.
   LogLevel log_level = LogLevel::warning;
 };
 

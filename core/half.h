@@ -28,12 +28,16 @@ inline float float_of(std::uint32_t bits) {
 
 /// IEEE 754 binary16: 1 sign, 5 exponent and 10 mantissa bits.
 struct Float16 {
+  /// The IEEE 754 bits.
   std::uint16_t bits = 0;
 
   Float16() = default;
+  /// Rounds to the nearest, ties to even.
   explicit Float16(float value) : bits(from_float(value)) {}
+  /// Exact.
   explicit operator float() const { return to_float(bits); }
 
+  /// Exact.
   static float to_float(std::uint16_t half) {
     // Shifts exponent and mantissa into place, then multiplies by 2^112 to correct the exponent
     // bias; the multiplication also normalizes subnormal numbers.
@@ -44,6 +48,7 @@ struct Float16 {
     return detail::float_of(detail::bits_of(scaled) | special | sign);
   }
 
+  /// Rounds to the nearest, ties to even; infinite beyond 65,504.
   static std::uint16_t from_float(float value) {
     const std::uint32_t bits = detail::bits_of(value);
     const std::uint32_t sign = (bits >> 16) & 0x8000U;
@@ -64,16 +69,21 @@ struct Float16 {
 
 /// The upper half of an IEEE 754 binary32: 1 sign, 8 exponent and 7 mantissa bits.
 struct BFloat16 {
+  /// The upper half of the bits of an f32.
   std::uint16_t bits = 0;
 
   BFloat16() = default;
+  /// Rounds to the nearest, ties to even.
   explicit BFloat16(float value) : bits(from_float(value)) {}
+  /// Exact.
   explicit operator float() const { return to_float(bits); }
 
+  /// Exact.
   static float to_float(std::uint16_t half) {
     return detail::float_of(static_cast<std::uint32_t>(half) << 16);
   }
 
+  /// Rounds to the nearest, ties to even.
   static std::uint16_t from_float(float value) {
     const std::uint32_t bits = detail::bits_of(value);
     const std::uint32_t rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;

@@ -12,8 +12,10 @@
 
 namespace ringleader {
 
+/// How much a message matters, in ascending order; `off` is none.
 enum class LogLevel : std::uint8_t { debug, info, warning, error, off };
 
+/// "warning" for LogLevel::warning, as RINGLEADER_LOG_LEVEL spells it.
 const char* name_of(LogLevel level);
 
 /// Receives one message without a trailing newline; called by any thread, one at a time.
@@ -24,11 +26,13 @@ void set_log_sink(LogSink sink);
 
 /// Messages below this level are dropped before they are formatted. The default is `warning`.
 void set_log_level(LogLevel level);
+/// The level in force. Any thread.
 LogLevel log_level();
 
 /// The prefix of every line, such as "[rank 2]"; set by init().
 void set_log_prefix(std::string_view prefix);
 
+/// Passes the text on to the sink if the level is in force. Any thread; does not throw.
 void log(LogLevel level, std::string_view text);
 
 }  // namespace ringleader

@@ -22,6 +22,8 @@ namespace ringleader {
 class Output {
  public:
   Output() = default;
+  /// storage keeps the memory alive that the view describes; rows: per rank, of its first
+  /// dimension.
   Output(std::shared_ptr<std::byte> storage, TensorView view, std::vector<std::int64_t> rows)
       : storage_(std::move(storage)), view_(std::move(view)), rows_(std::move(rows)) {}
 

@@ -12,10 +12,12 @@
 
 namespace ringleader {
 
+/// A place in the program's source: the file and line of a call.
 struct SourceLocation {
   const char* file = "";  ///< lives as long as the program
   int line = 0;           ///< 0: unknown
 
+  /// The place of the call that has this as a default argument.
   static constexpr SourceLocation current(const char* file = __builtin_FILE(),
                                           int line = __builtin_LINE()) {
     return {file, line};

@@ -41,12 +41,17 @@ const char* name_of(Code code);
 class [[nodiscard]] Status {
  public:
   Status() = default;
+  /// An error; the code is not Code::ok.
   Status(Code code, std::string message) : code_(code), message_(std::move(message)) {}
 
+  /// True if it is no error.
   bool ok() const { return code_ == Code::ok; }
+  /// What kind of error; Code::ok if none.
   Code code() const { return code_; }
+  /// What was attempted, on which tensor, and what to do; empty if no error.
   const std::string& message() const { return message_; }
 
+  /// Equal code and message.
   friend bool operator==(const Status& a, const Status& b) {
     return a.code_ == b.code_ && a.message_ == b.message_;
   }
@@ -59,9 +64,12 @@ class [[nodiscard]] Status {
 /// The exception thrown by the public API. what() is the Status' message.
 class Error : public std::runtime_error {
  public:
+  /// The status is an error.
   explicit Error(const Status& status) : std::runtime_error(status.message()), status_(status) {}
 
+  /// What kind of error.
   Code code() const { return status_.code(); }
+  /// Code and message as a value.
   const Status& status() const { return status_; }
 
  private:

@@ -56,6 +56,7 @@ class BasicTensorView {
       : BasicTensorView(values.data(), {static_cast<std::int64_t>(values.size())}) {}
   template <typename T, typename Allocator, typename V = Void,
             typename = std::enable_if_t<std::is_const_v<V>>>
+  /// All elements of a vector, as one dimension.
   BasicTensorView(const std::vector<T, Allocator>& values)  // NOLINT(google-explicit-constructor)
       : BasicTensorView(values.data(), {static_cast<std::int64_t>(values.size())}) {}
 
@@ -63,6 +64,7 @@ class BasicTensorView {
   template <typename T, std::size_t N>
   BasicTensorView(std::array<T, N>& values)  // NOLINT(google-explicit-constructor)
       : BasicTensorView(values.data(), {static_cast<std::int64_t>(N)}) {}
+  /// A scalar: no dimension, one element.
   template <typename T, typename = std::enable_if_t<detail::is_element<T>>>
   BasicTensorView(T& value)  // NOLINT(google-explicit-constructor)
       : BasicTensorView(&value, Shape()) {}
@@ -90,15 +92,21 @@ class BasicTensorView {
     return view;
   }
 
+  /// The first element.
   Void* data() const { return data_; }
+  /// Elements per dimension; empty for a scalar.
   const Shape& shape() const { return shape_; }
+  /// The element type.
   DType dtype() const { return dtype_; }
+  /// Where the memory is.
   Device device() const { return device_; }
 
   /// Device memory: the default stream unless on() has said another.
   void* stream() const { return stream_; }
 
+  /// Elements: the product of the shape.
   std::int64_t count() const { return count_of(shape_); }
+  /// Bytes of all elements.
   std::size_t bytes() const { return static_cast<std::size_t>(count()) * size_of(dtype_); }
 
  private:
@@ -109,7 +117,9 @@ class BasicTensorView {
   void* stream_ = nullptr;
 };
 
+/// Memory that an operation writes, or reads and writes.
 using TensorView = BasicTensorView<void>;
+/// Memory that an operation only reads.
 using ConstTensorView = BasicTensorView<const void>;
 
 }  // namespace ringleader

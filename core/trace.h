@@ -15,25 +15,30 @@ namespace ringleader {
 /// Both are called by any thread; a range may end on another than it began on.
 struct Tracer {
   std::uint64_t (*begin)(const char* name) = nullptr;  ///< its number; 0: nobody is watching
+  /// Ends the range that begin() has numbered so. Any thread.
   void (*end)(std::uint64_t range) = nullptr;
 };
 
 /// `tracer` must outlive all ranges; null: none. Threading: any.
 void install_tracer(const Tracer* tracer);
 
+/// A range that ends with its scope, or with end().
 class TraceRange {
  public:
   TraceRange() = default;
 
   /// `object` is what it is done with: a tensor's name, or nothing.
   explicit TraceRange(const char* what, std::string_view object = {});
+  /// The range goes on in the new object.
   TraceRange(TraceRange&& other) noexcept : range_(std::exchange(other.range_, 0)) {}
+  /// Ends this range; the other goes on here.
   TraceRange& operator=(TraceRange&& other) noexcept {
     std::swap(range_, other.range_);
     return *this;
   }
   ~TraceRange() { end(); }
 
+  /// Ends the range now; nothing if it has ended.
   void end();
 
  private:

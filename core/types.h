@@ -14,11 +14,13 @@ namespace ringleader {
 
 /// Element types.
 enum class DType : std::uint8_t { u8, i8, i16, i32, i64, f16, bf16, f32, f64 };
+/// How many element types there are.
 constexpr int kDTypeCount = 9;
 
 /// How the ranks' elements are combined.
 ///   average  sum divided by the number of ranks; exact for integers, truncated toward zero
 enum class ReduceOp : std::uint8_t { sum, average, min, max, product };
+/// How many reductions there are.
 constexpr int kReduceOpCount = 5;
 
 /// What ranks do together. Those up to `barrier` are collectives on tensors; those after it change
@@ -37,6 +39,7 @@ enum class Op : std::uint8_t {
   register_plan,
   release_plan,
 };
+/// How many operations there are.
 constexpr int kOpCount = 12;
 
 /// True for those that move tensors and so reach backends.
@@ -62,11 +65,16 @@ constexpr bool is_collective(Op op) {
 
 /// Where a tensor's memory is.
 enum class Device : std::uint8_t { host, cuda };
+/// How many kinds of memory there are.
 constexpr int kDeviceCount = 2;
 
+/// "f32" for DType::f32.
 const char* name_of(DType dtype);
+/// "average" for ReduceOp::average.
 const char* name_of(ReduceOp op);
+/// "allreduce" for Op::allreduce.
 const char* name_of(Op op);
+/// "host" for Device::host.
 const char* name_of(Device device);
 
 /// Bytes of one element.

@@ -19,6 +19,7 @@
 
 namespace ringleader {
 
+/// Mean and variance per channel, and how many samples they are of.
 struct BatchMoments {
   std::int64_t count = 0;         ///< values per channel; may differ by rank, and may be 0
   std::vector<double> means;      ///< per channel

@@ -32,9 +32,11 @@
 
 namespace ringleader {
 
+/// What a reduction does besides adding up.
 struct ReduceOptions {
   double prescale = 1.0;   ///< multiplies every input element before the reduction
   double postscale = 1.0;  ///< multiplies every result element
+  /// The ranks that take part; by default all.
   ProcessSet process_set = {};
 
   /// Average only: divide by the number of ranks that contributed instead of the size of the
@@ -55,6 +57,7 @@ Handle allreduce_async(std::string_view name, const ConstTensorView& input,
                        const TensorView& output, ReduceOp op = ReduceOp::average,
                        const ReduceOptions& options = {},
                        SourceLocation where = SourceLocation::current());
+/// The same, blocking.
 void allreduce(std::string_view name, const ConstTensorView& input, const TensorView& output,
                ReduceOp op = ReduceOp::average, const ReduceOptions& options = {},
                SourceLocation where = SourceLocation::current());
@@ -63,6 +66,7 @@ void allreduce(std::string_view name, const ConstTensorView& input, const Tensor
 Handle allreduce_async(std::string_view name, const TensorView& tensor,
                        ReduceOp op = ReduceOp::average, const ReduceOptions& options = {},
                        SourceLocation where = SourceLocation::current());
+/// The same, blocking.
 void allreduce(std::string_view name, const TensorView& tensor, ReduceOp op = ReduceOp::average,
                const ReduceOptions& options = {}, SourceLocation where = SourceLocation::current());
 
@@ -71,6 +75,7 @@ void allreduce(std::string_view name, const TensorView& tensor, ReduceOp op = Re
 Handle grouped_allreduce_async(std::string_view name, const std::vector<TensorView>& tensors,
                                ReduceOp op = ReduceOp::average, const ReduceOptions& options = {},
                                SourceLocation where = SourceLocation::current());
+/// The same, blocking.
 void grouped_allreduce(std::string_view name, const std::vector<TensorView>& tensors,
                        ReduceOp op = ReduceOp::average, const ReduceOptions& options = {},
                        SourceLocation where = SourceLocation::current());
@@ -80,6 +85,7 @@ void grouped_allreduce(std::string_view name, const std::vector<TensorView>& ten
 Handle allgather_async(std::string_view name, const ConstTensorView& input,
                        ProcessSet process_set = {},
                        SourceLocation where = SourceLocation::current());
+/// The same, blocking; returns the result.
 Output allgather(std::string_view name, const ConstTensorView& input, ProcessSet process_set = {},
                  SourceLocation where = SourceLocation::current());
 
@@ -88,6 +94,7 @@ Output allgather(std::string_view name, const ConstTensorView& input, ProcessSet
 Handle broadcast_async(std::string_view name, const ConstTensorView& input,
                        const TensorView& output, int root, ProcessSet process_set = {},
                        SourceLocation where = SourceLocation::current());
+/// The same, blocking.
 void broadcast(std::string_view name, const ConstTensorView& input, const TensorView& output,
                int root, ProcessSet process_set = {},
                SourceLocation where = SourceLocation::current());
@@ -96,6 +103,7 @@ void broadcast(std::string_view name, const ConstTensorView& input, const Tensor
 Handle broadcast_async(std::string_view name, const TensorView& tensor, int root,
                        ProcessSet process_set = {},
                        SourceLocation where = SourceLocation::current());
+/// The same, blocking.
 void broadcast(std::string_view name, const TensorView& tensor, int root,
                ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
 
@@ -104,6 +112,7 @@ void broadcast(std::string_view name, const TensorView& tensor, int root,
 Handle reduce_scatter_async(std::string_view name, const ConstTensorView& input,
                             ReduceOp op = ReduceOp::average, const ReduceOptions& options = {},
                             SourceLocation where = SourceLocation::current());
+/// The same, blocking; returns the result.
 Output reduce_scatter(std::string_view name, const ConstTensorView& input,
                       ReduceOp op = ReduceOp::average, const ReduceOptions& options = {},
                       SourceLocation where = SourceLocation::current());
@@ -114,6 +123,7 @@ Output reduce_scatter(std::string_view name, const ConstTensorView& input,
 Handle alltoall_async(std::string_view name, const ConstTensorView& input,
                       const std::vector<std::int64_t>& splits = {}, ProcessSet process_set = {},
                       SourceLocation where = SourceLocation::current());
+/// The same, blocking; returns the result.
 Output alltoall(std::string_view name, const ConstTensorView& input,
                 const std::vector<std::int64_t>& splits = {}, ProcessSet process_set = {},
                 SourceLocation where = SourceLocation::current());
@@ -126,16 +136,19 @@ Output alltoall(std::string_view name, const ConstTensorView& input,
 Handle exchange_async(std::string_view name, const ConstTensorView& input,
                       const std::vector<int>& to, ProcessSet process_set = {},
                       SourceLocation where = SourceLocation::current());
+/// The same, blocking; returns the result.
 Output exchange(std::string_view name, const ConstTensorView& input, const std::vector<int>& to,
                 ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
 
 /// Returns when every member of the set has called it.
 Handle barrier_async(ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
+/// The same, blocking.
 void barrier(ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
 
 /// The same with a name, so that several threads of a rank may each be in a barrier of their own.
 Handle barrier_async(std::string_view name, ProcessSet process_set = {},
                      SourceLocation where = SourceLocation::current());
+/// The same, blocking.
 void barrier(std::string_view name, ProcessSet process_set = {},
              SourceLocation where = SourceLocation::current());
 
@@ -145,6 +158,7 @@ void barrier(std::string_view name, ProcessSet process_set = {},
 /// Code::joined. Returns the rank that joined last, equal everywhere. One thread of a rank at a
 /// time joins a process set.
 Handle join_async(ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
+/// The same, blocking; returns the rank that joined last.
 int join(ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
 
 // A temporary would be gone before the operation has completed.

@@ -159,6 +159,7 @@ class DistributedFunction {
     }
   }
 
+  /// Evaluate of samples [begin, begin + count) of all ranks. Blocks.
   template <typename M>
   detail::ElementOf<M> Evaluate(const M& x, std::size_t begin, std::size_t count) {
     const auto [first, last] = samples_.local_range(static_cast<std::int64_t>(begin),
@@ -169,15 +170,18 @@ class DistributedFunction {
                x);
   }
 
+  /// Evaluate of all samples of all ranks. Blocks.
   template <typename M>
   detail::ElementOf<M> Evaluate(const M& x) {
     return sum(static_cast<double>(function_.Evaluate(x)), x);
   }
 
+  /// Gradient of samples [begin, begin + count) of all ranks. Blocks.
   template <typename M>
   void Gradient(const M& x, std::size_t begin, M& gradient, std::size_t count) {
     EvaluateWithGradient(x, begin, gradient, count);
   }
+  /// Gradient of all samples of all ranks. Blocks.
   template <typename M>
   void Gradient(const M& x, M& gradient) {
     EvaluateWithGradient(x, gradient);

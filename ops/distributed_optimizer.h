@@ -74,6 +74,7 @@ class DistributedOptimizer {
       if (sharded_) adapter_->unshard(*optimizer_);
     }
   }
+  /// What is in flight goes on; only the new object may be used.
   DistributedOptimizer(DistributedOptimizer&&) noexcept = default;
   DistributedOptimizer& operator=(DistributedOptimizer&&) = delete;
 
@@ -212,6 +213,7 @@ class DistributedOptimizer {
   bool parameters_identical(SourceLocation where = SourceLocation::current()) {
     return ringleader::parameters_identical(reducer_->parameters(), options_.process_set, where);
   }
+  /// The same for the optimizer's state.
   bool state_identical(SourceLocation where = SourceLocation::current()) {
     const auto state = sharded_ ? std::nullopt : detail::state_of(*adapter_, *optimizer_);
     if (!state) detail::throw_state_unknown("state_identical()", options_.name);
@@ -229,6 +231,7 @@ class DistributedOptimizer {
 
   /// The wrapped optimizer.
   Optimizer* operator->() { return optimizer_.get(); }
+  /// The wrapped optimizer.
   Optimizer& operator*() { return *optimizer_; }
 
  private:
@@ -361,9 +364,11 @@ void broadcast_optimizer_state(DistributedOptimizer<Optimizer>& optimizer, int r
   optimizer.broadcast_state(root, where);
 }
 
+/// Wraps an update function over slots.
 template <typename Step>
 DistributedOptimizer(std::vector<Slot>, Step, GradientMeaning)
     -> DistributedOptimizer<detail::SlotStepper<Step>>;
+/// The same with options.
 template <typename Step>
 DistributedOptimizer(std::vector<Slot>, Step, GradientMeaning, OptimizerOptions)
     -> DistributedOptimizer<detail::SlotStepper<Step>>;
@@ -398,23 +403,27 @@ DistributedOptimizer<Optimizer> distributed(A&& a,
                                             SourceLocation where = SourceLocation::current()) {
   return detail::make_distributed<Optimizer>(where, std::forward<A>(a));
 }
+/// With two arguments of the constructor.
 template <typename Optimizer, typename A, typename B>
 DistributedOptimizer<Optimizer> distributed(A&& a, B&& b,
                                             SourceLocation where = SourceLocation::current()) {
   return detail::make_distributed<Optimizer>(where, std::forward<A>(a), std::forward<B>(b));
 }
+/// With three.
 template <typename Optimizer, typename A, typename B, typename C>
 DistributedOptimizer<Optimizer> distributed(A&& a, B&& b, C&& c,
                                             SourceLocation where = SourceLocation::current()) {
   return detail::make_distributed<Optimizer>(where, std::forward<A>(a), std::forward<B>(b),
                                              std::forward<C>(c));
 }
+/// With four.
 template <typename Optimizer, typename A, typename B, typename C, typename D>
 DistributedOptimizer<Optimizer> distributed(A&& a, B&& b, C&& c, D&& d,
                                             SourceLocation where = SourceLocation::current()) {
   return detail::make_distributed<Optimizer>(where, std::forward<A>(a), std::forward<B>(b),
                                              std::forward<C>(c), std::forward<D>(d));
 }
+/// With four after OptimizerOptions.
 template <typename Optimizer, typename A, typename B, typename C, typename D, typename E>
 DistributedOptimizer<Optimizer> distributed(A&& a, B&& b, C&& c, D&& d, E&& e,
                                             SourceLocation where = SourceLocation::current()) {

@@ -22,14 +22,19 @@ enum class Tail {
   drop,  ///< they are left out of this epoch
 };
 
+/// How samples are dealt out; equal on all ranks but for `rank`.
 struct SamplerOptions {
+  /// Of the permutation.
   std::uint64_t seed = 0;
+  /// False: the samples in their own order.
   bool shuffle = true;
+  /// What becomes of the last `count % size` samples.
   Tail tail = Tail::pad;
   int rank = -1;  ///< -1: ringleader::rank()
   int size = -1;  ///< -1: ringleader::size()
 };
 
+/// Which samples of a data set this rank works on.
 class DistributedSampler {
  public:
   /// count  samples in the data set, at least 1

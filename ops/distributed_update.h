@@ -33,8 +33,10 @@ namespace ringleader {
 template <typename Vector>
 class DistributedUpdate {
  public:
+  /// The program's update: gradient and weights of one tensor.
   using Update = std::function<void(const Vector& gradient, Vector& weights)>;
 
+  /// update: called once per tensor and step, after its gradient was reduced.
   DistributedUpdate(Update update, GradientMeaning meaning, OptimizerOptions options = {})
       : update_(std::move(update)), meaning_(meaning), options_(std::move(options)) {}
 

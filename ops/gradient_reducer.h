@@ -36,10 +36,12 @@ enum class Compression { none, fp16, bf16 };
 /// every element by itself. The parameters are the same, bit by bit.
 enum class Sharding { none, optimizer_state };
 
+/// How DistributedOptimizer works; equal on all ranks but for what memory holds.
 struct OptimizerOptions {
   /// Distinguishes several optimizers of one program; equal on all ranks.
   std::string name = "optimizer";
 
+  /// How the ranks cooperate.
   Strategy strategy = Strategy::gradients;
 
   /// Backward passes whose gradients the program accumulates (adds up) before each step. With
@@ -54,14 +56,17 @@ struct OptimizerOptions {
   /// Names for errors and reports by the address of the parameter; others keep the adapter's.
   std::map<const void*, std::string> parameter_names = {};
 
+  /// The ranks that take part; by default all.
   ProcessSet process_set = {};
 
   /// Divide by the ranks that contributed instead of the size of the set; they differ while some
   /// rank has joined.
   bool average_over_contributors = false;
 
+  /// In which type f32 gradients travel.
   Compression compression = Compression::none;
 
+  /// Whether the optimizer's state is divided among the ranks.
   Sharding sharding = Sharding::none;
 
   /// The same bits on any number of ranks: the batch of a step is that of so many virtual workers,
@@ -123,7 +128,9 @@ class GradientReducer {
   void ready(std::size_t index, SourceLocation where);
   /// for_step  the update follows: gradients that were reduced and not changed since are left alone
   void synchronize(SourceLocation where, bool for_step = true);
+  /// See DistributedOptimizer.
   void abandon_step(SourceLocation where);
+  /// See DistributedOptimizer::clip_gradient_norm().
   double clip_norm(double norm_max, bool error_if_nonfinite, SourceLocation where);
 
   /// The optimizer has made its update: the next ready() or synchronize() belongs to the next step.
@@ -165,6 +172,7 @@ class GradientReducer {
 
   /// The parameters; and what the optimizer is to step, which with sharding is something else.
   std::vector<Slot> parameters() const;
+  /// What the optimizer is to step: its own slots, or this rank's shards of them.
   std::vector<Slot> stepped() const;
 
  private:
@@ -176,8 +184,10 @@ class GradientReducer {
 
 // The following are what DistributedOptimizer's members of similar names return.
 
+/// While it lives, gradients stay on this rank: see DistributedOptimizer::no_sync().
 class NoSyncGuard {
  public:
+  /// The reducer outlives the guard.
   explicit NoSyncGuard(GradientReducer& reducer);
   ~NoSyncGuard();
   NoSyncGuard(const NoSyncGuard&) = delete;
@@ -190,9 +200,11 @@ class NoSyncGuard {
 /// Can be moved, so that a std::optional can hold it.
 class JoinGuard {
  public:
+  /// The reducer outlives the guard.
   explicit JoinGuard(GradientReducer& reducer);
   /// Joins, unless an exception is on its way. Throws what join and broadcast throw.
   ~JoinGuard() noexcept(false);
+  /// Only the new guard joins.
   JoinGuard(JoinGuard&& other) noexcept;
   JoinGuard& operator=(JoinGuard&&) = delete;
 
@@ -204,6 +216,7 @@ class JoinGuard {
 /// Refuses a second step at the same time.
 class StepGuard {
  public:
+  /// Throws invalid_argument while another thread is in step().
   StepGuard(std::atomic<bool>& stepping, SourceLocation where);
   ~StepGuard();
   StepGuard(const StepGuard&) = delete;

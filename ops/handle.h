@@ -26,6 +26,7 @@ class Operation;
 class [[nodiscard]] Handle {
  public:
   Handle() = default;
+  /// For the library: operations make handles.
   explicit Handle(std::shared_ptr<Operation> operation) : operation_(std::move(operation)) {}
 
   /// True once the operation has completed, with a result or an error. Does not block.

@@ -28,23 +28,29 @@ void free(void* memory) noexcept;
 template <typename T>
 class SharedAllocator {
  public:
+  /// The element type.
   using value_type = T;
 
   SharedAllocator() = default;
+  /// Any two are equal.
   template <typename U>
   SharedAllocator(const SharedAllocator<U>&) noexcept {}  // NOLINT(google-explicit-constructor)
 
+  /// `count` elements. Errors: std::bad_alloc.
   T* allocate(std::size_t count) {
     if (count > static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T))
       throw std::bad_array_new_length();
     return static_cast<T*>(ringleader::allocate(count * sizeof(T)));
   }
+  /// Of allocate(). Does not block.
   void deallocate(T* memory, std::size_t /*count*/) noexcept { ringleader::free(memory); }
 
+  /// Always: memory of one may be freed by another.
   template <typename U>
   bool operator==(const SharedAllocator<U>&) const noexcept {
     return true;
   }
+  /// Never.
   template <typename U>
   bool operator!=(const SharedAllocator<U>&) const noexcept {
     return false;

@@ -78,23 +78,32 @@ enum class GradientMeaning { mean, sum };
 
 /// Where the program has a parameter and its gradient at the moment.
 struct SlotNow {
+  /// The first element.
   void* parameter = nullptr;
+  /// Elements.
   std::int64_t parameter_count = 0;
+  /// The first element; null if it has none.
   void* gradient = nullptr;
+  /// Elements.
   std::int64_t gradient_count = 0;
 };
 
 /// One tensor of an optimizer's state. Names are unique within the optimizer and equal on all
 /// ranks.
 struct StateTensor {
+  /// Unique within the optimizer.
   std::string name;
+  /// Its memory.
   TensorView view;
 };
 
 /// The same without the memory.
 struct StateShape {
+  /// Unique within the optimizer.
   std::string name;
+  /// Elements per dimension.
   Shape shape;
+  /// The element type.
   DType dtype = DType::f32;
 };
 
@@ -113,7 +122,9 @@ struct BackwardEvents {
 
 /// An optimizer that is only a list of slots and a function.
 struct FunctionOptimizer {
+  /// Parameters and gradients.
   std::vector<Slot> slots;
+  /// Updates all parameters.
   std::function<void()> step;
 };
 
@@ -122,7 +133,9 @@ std::optional<std::vector<StateTensor>> state_of_slots(const std::vector<Slot>& 
 
 /// The same for a function that steps the slots it is given, each element by itself.
 struct SlotOptimizer {
+  /// Parameters and gradients.
   std::vector<Slot> slots;
+  /// Updates the parameters of the slots it is given.
   std::function<void(const std::vector<Slot>&)> step;
 };
 

@@ -15,12 +15,15 @@ namespace ringleader {
 
 /// Names a process set; the default is the world. A plain value, equal on all ranks.
 struct ProcessSet {
+  /// 0: all ranks.
   std::uint32_t id = 0;
 
   /// World ranks of the members, ascending. Errors: not_initialized; invalid_argument if the set
   /// does not exist. The other members fail likewise.
   std::vector<int> ranks() const;
+  /// The number of members.
   int size() const;
+  /// Whether that world rank is a member.
   bool includes(int world_rank) const;
 
   /// This rank's index in the set, or -1 if it is not a member.

@@ -15,11 +15,13 @@
 
 namespace ringleader {
 
+/// Deals out the samples of all ranks, a part from each in turn.
 class RoundRobin {
  public:
   /// counts  samples of each rank
   RoundRobin(std::vector<std::int64_t> counts, int rank);
 
+  /// The samples of all ranks together.
   std::int64_t total() const { return before_round(INT64_MAX); }
 
   /// This rank's samples among the global ones [begin, end): a range of its own numbers.

@@ -16,6 +16,7 @@
 
 namespace ringleader {
 
+/// What init() is given.
 struct InitOptions {
   /// Starting values; variables of the environment override them.
   Config config;
@@ -45,9 +46,10 @@ void init(const InitOptions& options = {});
 /// library does not run does nothing. Blocks until this rank has told the others.
 void shutdown() noexcept;
 
+/// Whether the library runs: between init() and shutdown().
 bool is_initialized();
 
-/// "0.1.0", of the library; RINGLEADER_VERSION_STRING (core/version.h) is that of the headers.
+/// "0.2.0", of the library; RINGLEADER_VERSION_STRING (core/version.h) is that of the headers.
 const char* version();
 
 /// For programs that call MPI beside the library where MPI has only MPI_THREAD_SERIALIZED (see
@@ -59,6 +61,7 @@ const char* version();
 /// init() and shutdown() tied to a scope.
 class Session {
  public:
+  /// Calls init().
   explicit Session(const InitOptions& options = {}) { init(options); }
   ~Session() { shutdown(); }
   Session(const Session&) = delete;
@@ -68,8 +71,11 @@ class Session {
 /// This process's index and the number of processes; among all, and among those of this node.
 /// Errors: not_initialized.
 int rank();
+/// The number of processes.
 int size();
+/// This process's index among those of its node.
 int local_rank();
+/// The number of processes on this node.
 int local_size();
 
 /// What the library has sent and moved since init(), on this rank.
@@ -84,6 +90,7 @@ struct Counters {
   std::uint64_t stored_bytes = 0;      ///< bytes that they wrote
   std::uint64_t copied_bytes = 0;      ///< bytes copied: packed, staged, or moved as they are
 };
+/// What has been counted since init() on this rank. Errors: not_initialized.
 Counters counters();
 
 }  // namespace ringleader

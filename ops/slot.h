@@ -17,6 +17,7 @@
 
 namespace ringleader {
 
+/// One parameter of a model, its gradient, and what the optimizer keeps for it.
 struct Slot {
   std::string name;      ///< unique within the optimizer and equal on all ranks
   TensorView parameter;  ///< broadcast from the root when the optimizer is wrapped

@@ -31,20 +31,25 @@ namespace ringleader {
 struct EquivalenceRun {
   int rank = 0;  ///< whose part of every batch to take,
   int size = 1;  ///< and of how many: all of it when this is 1
+  /// Steps to make.
   int steps = 0;
   OptimizerOptions options;  ///< for the optimizer: its name, and the ranks that take part
 };
 
 /// A tensor by value.
 struct NamedValues {
+  /// Of the parameter.
   std::string name;
+  /// Its elements.
   std::vector<double> values;
 };
 
 /// Copies of the slots' parameters.
 std::vector<NamedValues> copies_of(const std::vector<Slot>& slots);
 
+/// What the comparison has found; the same on all ranks.
 struct EquivalenceReport {
+  /// Whether all parameters agree within the tolerance.
   bool equal = false;
   double difference = 0;  ///< largest |a - b| over the largest |b| of the tensor, of all tensors
   std::string text;       ///< the first tensor that differs, and the usual reason
@@ -53,7 +58,9 @@ struct EquivalenceReport {
   std::vector<std::string> unused_parameters;
 };
 
+/// How the comparison is made.
 struct EquivalenceOptions {
+  /// Steps of each run.
   int steps = 5;
   double tolerance = 1e-5;  ///< of `difference`; rounding alone stays far below
 };

@@ -29,7 +29,7 @@ fail() {
 if [ "${1:-}" = agent ]; then
   number=${2##*.}
   shift 2
-  folder=$RINGLEADER_NETLAB/$name$number
+  folder=$RINGLEADER_TEST_NETLAB/$name$number
   mkdir -p "$folder"
   exec ip netns exec "$name$number" unshare --uts sh -c "hostname $name$number
     TMPDIR=$folder; export TMPDIR; $*"
@@ -62,11 +62,11 @@ done
 [ $# -gt 0 ] || fail "which program?"
 
 mount -t tmpfs netlab /run/netns
-RINGLEADER_NETLAB=$(mktemp -d)
-export RINGLEADER_NETLAB
-trap 'rm -rf "$RINGLEADER_NETLAB"' EXIT
+RINGLEADER_TEST_NETLAB=$(mktemp -d)
+export RINGLEADER_TEST_NETLAB
+trap 'rm -rf "$RINGLEADER_TEST_NETLAB"' EXIT
 trap 'exit 1' INT TERM
-hostfile=$RINGLEADER_NETLAB/hosts
+hostfile=$RINGLEADER_TEST_NETLAB/hosts
 
 shape() { # DEVICE [PREFIX...]: limits what the device sends
   device=$1

@@ -25,7 +25,7 @@ case ${1:-} in
   "") ;;
   --tests)
     required="$required catch2 python3 procps"
-    optional="$optional mpich libmpich-dev clang-format iproute2 libgloo-dev libtorch-dev libdlib-dev"
+    optional="$optional mpich libmpich-dev clang-format iproute2 libgloo-dev libtorch-dev libdlib-dev doxygen"
     ;;
   *) fail "unknown option $1" ;;
 esac

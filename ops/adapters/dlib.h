@@ -134,12 +134,15 @@ template <typename Solver>
 class DistributedSolver {
  public:
   DistributedSolver() : DistributedSolver(Solver()) {}
+  /// solver: copied for each layer; name: of the operations, equal on all ranks.
   explicit DistributedSolver(Solver solver, std::string name = "solver")
       : solver_(std::move(solver)), name_(std::move(name)) {}
 
   // The trainer makes one copy per layer, and calls them in the same order on all ranks.
+  /// Counts layers together with the one that it is copied from.
   DistributedSolver(const DistributedSolver& other)
       : solver_(other.solver_), name_(other.name_), layers_(other.layers_) {}
+  /// Likewise.
   DistributedSolver& operator=(const DistributedSolver& other) {
     solver_ = other.solver_;
     name_ = other.name_;
@@ -148,8 +151,10 @@ class DistributedSolver {
     return *this;
   }
 
+  /// Of the wrapped solver; the trainer asks for it.
   float get_weight_decay() const { return solver_.get_weight_decay(); }
 
+  /// Averages the gradient over the ranks, then returns the wrapped solver's update. Blocks.
   template <typename Layer>
   const dlib::tensor& operator()(float learning_rate, const Layer& layer,
                                  const dlib::tensor& gradient) {
@@ -172,10 +177,12 @@ class DistributedSolver {
     using dlib::serialize;
     serialize(item.solver_, out);
   }
+  /// Reads the wrapped solver's state.
   friend void deserialize(DistributedSolver& item, std::istream& in) {
     using dlib::deserialize;
     deserialize(item.solver_, in);
   }
+  /// Names the wrapped solver.
   friend std::ostream& operator<<(std::ostream& out, const DistributedSolver& item) {
     return out << "distributed " << item.solver_;
   }
@@ -194,6 +201,7 @@ class AveragedLoss : public Loss {
  public:
   using Loss::Loss;
 
+  /// The loss of the wrapped layer, averaged over the ranks. Blocks.
   template <typename... Arguments>
   double compute_loss_value_and_gradient(Arguments&&... arguments) const {
     double loss = Loss::compute_loss_value_and_gradient(std::forward<Arguments>(arguments)...);

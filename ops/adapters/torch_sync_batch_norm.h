@@ -82,10 +82,13 @@ struct Normalize : torch::autograd::Function<Normalize> {
 
 }  // namespace torch_adapter
 
+/// Batch normalization over the samples of all ranks, as a module.
 class SyncBatchNormImpl
     : public torch::nn::NormImplBase<0, SyncBatchNormImpl, torch::nn::BatchNormOptions> {
  public:
+  /// The module it replaces.
   using Base = torch::nn::NormImplBase<0, SyncBatchNormImpl, torch::nn::BatchNormOptions>;
+  /// chosen: as for torch::nn::BatchNorm.
   explicit SyncBatchNormImpl(const torch::nn::BatchNormOptions& chosen)
       : Base(chosen), name_("sync_batch_norm/" + std::to_string(next_number())) {}
 
@@ -135,6 +138,7 @@ class SyncBatchNormImpl
 
   std::string name_;
 };
+/// The module's holder, as LibTorch's modules have one.
 TORCH_MODULE(SyncBatchNorm);
 
 }  // namespace ringleader

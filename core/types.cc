@@ -15,10 +15,8 @@ const char* name_of(ReduceOp op) {
 }
 
 const char* name_of(Op op) {
-  static constexpr const char* kNames[kOpCount] = {
-      "allreduce",       "allgather",          "broadcast",     "reduce_scatter",
-      "alltoall",        "exchange",           "barrier",       "join",
-      "add_process_set", "remove_process_set", "register_plan", "release_plan"};
+  static constexpr const char* kNames[kOpCount] = {"allreduce",      "allgather", "broadcast",
+                                                   "reduce_scatter", "alltoall",  "exchange"};
   return kNames[static_cast<std::size_t>(op)];
 }
 

@@ -23,8 +23,7 @@ enum class ReduceOp : std::uint8_t { sum, average, min, max, product };
 /// How many reductions there are.
 constexpr int kReduceOpCount = 5;
 
-/// What ranks do together. Those up to `barrier` are collectives on tensors; those after it change
-/// what the ranks have agreed on and move no tensor.
+/// What ranks do together with tensors.
 enum class Op : std::uint8_t {
   allreduce,
   allgather,
@@ -32,36 +31,9 @@ enum class Op : std::uint8_t {
   reduce_scatter,
   alltoall,
   exchange,
-  barrier,
-  join,
-  add_process_set,
-  remove_process_set,
-  register_plan,
-  release_plan,
 };
 /// How many operations there are.
-constexpr int kOpCount = 12;
-
-/// True for those that move tensors and so reach backends.
-constexpr bool is_collective(Op op) {
-  switch (op) {
-    case Op::allreduce:
-    case Op::allgather:
-    case Op::broadcast:
-    case Op::reduce_scatter:
-    case Op::alltoall:
-    case Op::exchange:
-      return true;
-    case Op::barrier:
-    case Op::join:
-    case Op::add_process_set:
-    case Op::remove_process_set:
-    case Op::register_plan:
-    case Op::release_plan:
-      return false;
-  }
-  return false;
-}
+constexpr int kOpCount = 6;
 
 /// Where a tensor's memory is.
 enum class Device : std::uint8_t { host, cuda };

@@ -16,11 +16,20 @@
 namespace ringleader {
 namespace {
 
+using protocol::RequestKind;
+
 protocol::Request make_request(Op op, std::string_view name, const ProcessSet& process_set) {
   protocol::Request request;
   request.op = op;
   request.name = name;
   request.process_set = process_set.id;
+  return request;
+}
+
+protocol::Request make_request(RequestKind kind, std::string_view name,
+                               const ProcessSet& process_set) {
+  protocol::Request request = make_request(Op::allreduce, name, process_set);
+  request.kind = kind;
   return request;
 }
 
@@ -165,13 +174,15 @@ std::shared_ptr<Operation> describe_exchange(std::string_view name, const ConstT
 }
 
 std::shared_ptr<Operation> describe_barrier(std::string_view name, const ProcessSet& process_set) {
-  protocol::Request request = make_request(Op::barrier, name, process_set);
+  protocol::Request request = make_request(RequestKind::barrier, name, process_set);
   check_name(request);
   return make_operation(std::move(request));
 }
 
-std::shared_ptr<Operation> describe_unnamed(Op op, const ProcessSet& process_set) {
-  return make_operation(make_request(op, std::string(kReservedPrefix) + name_of(op), process_set));
+std::shared_ptr<Operation> describe_unnamed(RequestKind kind, const ProcessSet& process_set) {
+  protocol::Request request = make_request(kind, "", process_set);
+  request.name = own_name(request);
+  return make_operation(std::move(request));
 }
 
 Handle submit(std::shared_ptr<Operation> operation, SourceLocation where) {
@@ -285,7 +296,7 @@ Output exchange(std::string_view name, const ConstTensorView& input, const std::
 }
 
 Handle barrier_async(ProcessSet process_set, SourceLocation where) {
-  return submit(describe_unnamed(Op::barrier, process_set), where);
+  return submit(describe_unnamed(RequestKind::barrier, process_set), where);
 }
 
 Handle barrier_async(std::string_view name, ProcessSet process_set, SourceLocation where) {
@@ -297,15 +308,15 @@ void barrier(std::string_view name, ProcessSet process_set, SourceLocation where
 }
 
 void barrier(ProcessSet process_set, SourceLocation where) {
-  run(describe_unnamed(Op::barrier, process_set), where);
+  run(describe_unnamed(RequestKind::barrier, process_set), where);
 }
 
 Handle join_async(ProcessSet process_set, SourceLocation where) {
-  return submit(describe_unnamed(Op::join, process_set), where);
+  return submit(describe_unnamed(RequestKind::join, process_set), where);
 }
 
 int join(ProcessSet process_set, SourceLocation where) {
-  return static_cast<int>(run(describe_unnamed(Op::join, process_set), where).value);
+  return static_cast<int>(run(describe_unnamed(RequestKind::join, process_set), where).value);
 }
 
 }  // namespace ringleader

@@ -45,16 +45,16 @@ ProcessSet add_process_set(std::vector<int> ranks) {
                                    size)));
   }
   protocol::Request request;
-  request.op = Op::add_process_set;
-  request.name = std::string(kReservedPrefix) + name_of(request.op);
+  request.kind = protocol::RequestKind::add_process_set;
+  request.name = own_name(request);
   request.ranks.assign(ranks.begin(), ranks.end());
   return {static_cast<std::uint32_t>(run_operation("add_process_set()", std::move(request)))};
 }
 
 void remove_process_set(ProcessSet process_set) {
   protocol::Request request;
-  request.op = Op::remove_process_set;
-  request.name = std::string(kReservedPrefix) + name_of(request.op);
+  request.kind = protocol::RequestKind::remove_process_set;
+  request.name = own_name(request);
   request.target = process_set.id;
   run_operation("remove_process_set()", std::move(request));
 }

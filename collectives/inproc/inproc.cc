@@ -176,13 +176,6 @@ bool advance(Running& running) {
       step = 1;
       if (begin < total) fetch_block(*running.rendezvous, batch, static_cast<int>(begin));
       break;
-    case Op::barrier:
-    case Op::join:
-    case Op::add_process_set:
-    case Op::remove_process_set:
-    case Op::register_plan:
-    case Op::release_plan:
-      RL_CHECK(false, "a batch of what moves no tensors");
   }
   running.position = std::min(begin + step, total);
   return running.position == total;
@@ -194,9 +187,7 @@ class InprocBackend : public Backend {
 
   std::string_view name() const override { return "inproc"; }
 
-  bool supports(const Batch& batch) const override {
-    return batch.device == Device::host && is_collective(batch.op);
-  }
+  bool supports(const Batch& batch) const override { return batch.device == Device::host; }
 
   Result<Ticket> launch(const Batch& batch) override {
     const std::lock_guard lock(shared_->mutex);

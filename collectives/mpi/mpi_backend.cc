@@ -27,7 +27,7 @@ class MpiBackend : public Backend {
   std::string_view name() const override { return "mpi"; }
 
   bool supports(const Batch& batch) const override {
-    if (batch.device != Device::host || !is_collective(batch.op)) return false;
+    if (batch.device != Device::host) return false;
     switch (batch.op) {
       case Op::allgather:
         return total(batch.block_counts) <= kCountMax;
@@ -40,13 +40,6 @@ class MpiBackend : public Backend {
       case Op::alltoall:
       case Op::exchange:
         return true;
-      case Op::barrier:
-      case Op::join:
-      case Op::add_process_set:
-      case Op::remove_process_set:
-      case Op::register_plan:
-      case Op::release_plan:
-        return false;
     }
     return false;
   }

@@ -223,13 +223,6 @@ Status start(Running& running) {
       return start_exchange(running);
     case Op::allreduce:
       return start_allreduce(running);
-    case Op::barrier:
-    case Op::join:
-    case Op::add_process_set:
-    case Op::remove_process_set:
-    case Op::register_plan:
-    case Op::release_plan:
-      break;
   }
   RL_CHECK(false, "a batch of what moves no tensors");
 }
@@ -245,12 +238,6 @@ void complete(Running& running) {
     case Op::allgather:
     case Op::alltoall:
     case Op::exchange:
-    case Op::barrier:
-    case Op::join:
-    case Op::add_process_set:
-    case Op::remove_process_set:
-    case Op::register_plan:
-    case Op::release_plan:
       return;
   }
 }

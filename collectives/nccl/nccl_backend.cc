@@ -89,9 +89,7 @@ class NcclBackend : public Backend {
 
   std::string_view name() const override { return "nccl"; }
 
-  bool supports(const Batch& batch) const override {
-    return batch.device == Device::cuda && is_collective(batch.op);
-  }
+  bool supports(const Batch& batch) const override { return batch.device == Device::cuda; }
 
   Status open_channel(const std::shared_ptr<const Group>& group) override {
     const UseDevice use(options_.device->get());

@@ -53,9 +53,7 @@ class P2pBackend : public Backend {
 
   std::string_view name() const override { return "p2p"; }
 
-  bool supports(const Batch& batch) const override {
-    return batch.device == Device::host && is_collective(batch.op);
-  }
+  bool supports(const Batch& batch) const override { return batch.device == Device::host; }
 
   Status open_channel(const std::shared_ptr<const Group>& group) override {
     return transport_->endpoint(*group).status();
@@ -122,13 +120,6 @@ class P2pBackend : public Backend {
         return make_share_exchange(context);
       case Op::allreduce:
         return make_allreduce(context, algorithm_for(*context.batch));
-      case Op::barrier:
-      case Op::join:
-      case Op::add_process_set:
-      case Op::remove_process_set:
-      case Op::register_plan:
-      case Op::release_plan:
-        break;
     }
     RL_CHECK(false, "a batch of what moves no tensors");
   }

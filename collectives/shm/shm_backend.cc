@@ -130,7 +130,7 @@ class ShmBackend : public Backend {
   std::string_view name() const override { return "shm"; }
 
   bool supports(const Batch& batch) const override {
-    return batch.device == Device::host && is_collective(batch.op) && node_->shares(*batch.group);
+    return batch.device == Device::host && node_->shares(*batch.group);
   }
 
   Status open_channel(const std::shared_ptr<const Group>& group) override {

@@ -40,27 +40,29 @@ void Coordinator::decide_named(NamedAnnouncement named) {
     complete_key(owned(key_of(request)), conflict_error(request, *named.conflict));
     return;
   }
-  if (named.absence.count > 0 && !runs_with_joined_ranks(request.op)) {
+  if (named.absence.count > 0 && !runs_with_joined_ranks(request)) {
     complete_key(owned(key_of(request)), joined_error(request, named.absence));
     return;
   }
-  if (moves_tensors(request.op)) {
+  if (request.kind == RequestKind::collective) {
     queue(define(shared), named.absence);
     return;
   }
   flush();  // what was ready before takes effect before
-  switch (request.op) {
-    case Op::add_process_set:
+  switch (request.kind) {
+    case RequestKind::collective:  // above
+      return;
+    case RequestKind::add_process_set:
       append_(SetEntry{catalog_.free_process_set(), request.ranks, owned(key_of(request))});
       return;
-    case Op::remove_process_set:
+    case RequestKind::remove_process_set:
       append_(SetRemovedEntry{request.target, owned(key_of(request))});
       std::erase_if(plans_,
                     [this](const auto& item) { return catalog_.plan(item.first) == nullptr; });
       std::erase_if(temporary_free_,
                     [this](std::uint32_t id) { return catalog_.find(id) == nullptr; });
       return;
-    case Op::register_plan: {
+    case RequestKind::register_plan: {
       const std::uint32_t plan = catalog_.free_plan();
       append_(PlanEntry{plan, catalog_.free_id_range(request.tensors.size()), shared});
       plans_[plan] = PlanProgress();
@@ -68,18 +70,12 @@ void Coordinator::decide_named(NamedAnnouncement named) {
       plans_[plan].decided.resize(request.tensors.size());
       return;
     }
-    case Op::release_plan:
+    case RequestKind::release_plan:
       plans_.erase(request.target);
       append_(PlanReleasedEntry{request.target, owned(key_of(request))});
       return;
-    case Op::barrier:  // that all members are here is all there is to it
-    case Op::join:     // never queued
-    case Op::allreduce:
-    case Op::allgather:
-    case Op::broadcast:
-    case Op::reduce_scatter:
-    case Op::alltoall:
-    case Op::exchange:
+    case RequestKind::barrier:  // that all members are here is all there is to it
+    case RequestKind::join:     // never queued
       complete_key(owned(key_of(request)));
   }
 }
@@ -89,7 +85,7 @@ void Coordinator::queue(std::uint32_t id, const Absence& absence) {
   if (absence.count > 0 && !runs_with_joined_ranks(verb_of(request, *catalog_.tensor(id, 0)))) {
     // A rank that has registered a plan does not join; if it did so at the same time, the others
     // wait for it, and the watch says so.
-    if (request.op == Op::register_plan) return;
+    if (request.kind == RequestKind::register_plan) return;
     complete_key(owned(key_of(request)), joined_error(request, absence));
     return;
   }

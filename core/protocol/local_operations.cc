@@ -74,8 +74,8 @@ bool LocalOperations::uses_process_set(std::uint32_t process_set) const {
 Token LocalOperations::oldest() const {
   for (const Entry& entry : entries_) {
     const auto& request = entry.operation.request;
-    const bool may_take_long =
-        request && (request->op == Op::join || request->op == Op::release_plan);
+    const bool may_take_long = request && (request->kind == RequestKind::join ||
+                                           request->kind == RequestKind::release_plan);
     if (entry.alive && !may_take_long) return entry.token;
   }
   return kNoToken;

@@ -15,7 +15,8 @@ void visit(Code& code, auto& x, const TensorSpec*) {
 }
 template <typename Code>
 void visit(Code& code, auto& x, const Request*) {
-  code.choice(x.op, kOpCount), code(x.process_set), code(x.name);
+  code.choice(x.kind, kRequestKindCount), code.choice(x.op, kOpCount);
+  code(x.process_set), code(x.name);
   code.choice(x.device, kDeviceCount), code.choice(x.reduce_op, kReduceOpCount);
   code(x.prescale), code(x.postscale), code(x.average_over_contributors), code(x.root);
   code(x.tensors), code(x.ranks), code(x.target);

@@ -41,7 +41,7 @@ Status Node::submit(Token token, std::shared_ptr<const Request> request) {
   operation.tensors_left = static_cast<std::uint32_t>(request->tensors.size());
   operation.request = request;
   launches_.add(token, std::move(operation));
-  if (request->op == Op::join) {
+  if (request->kind == RequestKind::join) {
     launches_.join(request->process_set, token);
     readiness_.add_join(request->process_set, kSelf, tree_.rank);
     replay_.leave(request->process_set);
@@ -79,20 +79,20 @@ Status Node::check(const Request& request) const {
                     "and no member twice",
                     what(), request.ranks));
   }
-  if (request.op == Op::register_plan) {
+  if (request.kind == RequestKind::register_plan) {
     const TensorSpec* const wrong = catalog_.first_unplannable(request);
     if (wrong != nullptr) {
       return Status(Code::invalid_argument, fmt::format("{}: '{}': {} cannot be planned", what(),
                                                         wrong->name, name_of(wrong->op)));
     }
   }
-  if (request.op == Op::join) return check_join(request);
+  if (request.kind == RequestKind::join) return check_join(request);
   return check_target(request);
 }
 
 /// Of what removes something: that it is there and not in use.
 Status Node::check_target(const Request& request) const {
-  if (request.op == Op::remove_process_set) {
+  if (request.kind == RequestKind::remove_process_set) {
     if (request.target == 0 || catalog_.process_set(request.target) == nullptr) {
       return Status(Code::invalid_argument, fmt::format("{}: process set {} cannot be removed",
                                                         describe(request), request.target));
@@ -103,7 +103,7 @@ Status Node::check_target(const Request& request) const {
                                 request.target));
     }
   }
-  if (request.op == Op::release_plan) {
+  if (request.kind == RequestKind::release_plan) {
     const auto plan = plans_.find(request.target);
     if (plan == plans_.end() || plan->second.busy()) {
       return Status(Code::invalid_argument, fmt::format("{}: plan {} does not exist or is in use",

@@ -74,14 +74,34 @@ std::optional<Disagreement> first_tensor_disagreement(const Request& a, const Re
   return std::nullopt;
 }
 
+const char* name_of(const Request& request) {
+  switch (request.kind) {
+    case RequestKind::collective:
+      break;
+    case RequestKind::barrier:
+      return "barrier";
+    case RequestKind::join:
+      return "join";
+    case RequestKind::add_process_set:
+      return "add_process_set";
+    case RequestKind::remove_process_set:
+      return "remove_process_set";
+    case RequestKind::register_plan:
+      return "register_plan";
+    case RequestKind::release_plan:
+      return "release_plan";
+  }
+  return ringleader::name_of(request.op);
+}
+
 }  // namespace
 
 std::optional<Disagreement> first_disagreement(const Request& a, const Request& b) {
   const auto differ = [](const char* field, auto x, auto y) {
     return Disagreement{field, fmt::format("{}", x), fmt::format("{}", y)};
   };
-  if (a.op != b.op) return differ("operation", name_of(a.op), name_of(b.op));
-  if (a.op == Op::register_plan) {
+  if (a.kind != b.kind || a.op != b.op) return differ("operation", name_of(a), name_of(b));
+  if (a.kind == RequestKind::register_plan) {
     if (auto found = first_plan_disagreement(a, b)) return found;
   } else if (auto found = first_tensor_disagreement(a, b)) {
     return found;
@@ -106,7 +126,7 @@ std::optional<Disagreement> first_disagreement(const Request& a, const Request& 
 }
 
 const char* kind_of(const Request& request) {
-  return request.op == Op::register_plan ? "plan" : name_of(request.op);
+  return request.kind == RequestKind::register_plan ? "plan" : name_of(request);
 }
 
 std::string short_name(const Request& request) {
@@ -138,8 +158,7 @@ Status conflict_error(const Request& request, const Conflict& conflict) {
 
 bool is_plannable(const TensorSpec& tensor) {
   // What each rank sends in an alltoall is its own affair; a reduce_scatter needs rows.
-  return is_collective(tensor.op) && tensor.op != Op::alltoall &&
-         (tensor.op != Op::reduce_scatter || !tensor.shape.empty());
+  return tensor.op != Op::alltoall && (tensor.op != Op::reduce_scatter || !tensor.shape.empty());
 }
 
 bool is_pairing(const std::vector<std::int32_t>& to, const std::vector<int>& members) {
@@ -159,8 +178,9 @@ bool plan_runs_with_joined_ranks(const Request& plan) {
                      [](const TensorSpec& spec) { return runs_with_joined_ranks(spec.op); });
 }
 
-bool runs_with_joined_ranks(Op op) { return op == Op::allreduce || op == Op::barrier; }
-
-bool moves_tensors(Op op) { return is_collective(op); }
+bool runs_with_joined_ranks(const Request& request) {
+  return request.kind == RequestKind::barrier ||
+         (request.kind == RequestKind::collective && runs_with_joined_ranks(request.op));
+}
 
 }  // namespace ringleader::protocol

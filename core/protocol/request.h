@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Request: what one rank wishes to do, and the rules by which two ranks' wishes agree.
+// Request: what one rank asks for, and the rules by which two ranks' requests agree.
 //
 //   std::optional<Disagreement> d = first_disagreement(mine, theirs);
 //
@@ -25,6 +25,19 @@ namespace ringleader::protocol {
 using Token = std::uint64_t;
 constexpr Token kNoToken = 0;
 
+/// What a request asks for: one of the collectives on tensors, or a change of what the ranks have
+/// agreed on, which moves no tensor.
+enum class RequestKind : std::uint8_t {
+  collective,  ///< which one, Request::op says
+  barrier,
+  join,
+  add_process_set,
+  remove_process_set,
+  register_plan,
+  release_plan,
+};
+constexpr int kRequestKindCount = 7;
+
 /// One tensor of an operation, or one parameter of a plan.
 struct TensorSpec {
   std::string name;  ///< empty unless the operation has several tensors
@@ -42,7 +55,8 @@ struct TensorSpec {
 };
 
 struct Request {
-  Op op = Op::allreduce;
+  RequestKind kind = RequestKind::collective;
+  Op op = Op::allreduce;  ///< of a collective
   std::uint32_t process_set = 0;
   std::string name;
   Device device = Device::host;
@@ -105,7 +119,7 @@ std::optional<Disagreement> first_disagreement(const Request& a, const Request& 
 /// The name without the prefix of the library's own operations, such as plans.
 std::string short_name(const Request& request);
 
-/// "allreduce", ..., and "plan" for its registration.
+/// "allreduce", ..., "barrier", ..., and "plan" for its registration.
 const char* kind_of(const Request& request);
 
 /// "allreduce 'w1.grad' (process set 2)", "plan 'optimizer'"
@@ -116,15 +130,15 @@ Status conflict_error(const Request& request, const Conflict& conflict);
 
 /// What is done with one tensor of a request: a plan's parameters have verbs of their own.
 inline Op verb_of(const Request& request, const TensorSpec& tensor) {
-  return request.op == Op::register_plan ? tensor.op : request.op;
+  return request.kind == RequestKind::register_plan ? tensor.op : request.op;
 }
 inline std::int32_t root_of(const Request& request, const TensorSpec& tensor) {
-  return request.op == Op::register_plan ? tensor.root : request.root;
+  return request.kind == RequestKind::register_plan ? tensor.root : request.root;
 }
 
 inline const std::vector<std::int32_t>& destinations_of(const Request& request,
                                                         const TensorSpec& tensor) {
-  return request.op == Op::register_plan ? tensor.to : request.ranks;
+  return request.kind == RequestKind::register_plan ? tensor.to : request.ranks;
 }
 
 /// Whether each of the members sends to at most one of them, and receives from at most one.
@@ -134,12 +148,10 @@ bool is_pairing(const std::vector<std::int32_t>& to, const std::vector<int>& mem
 bool is_plannable(const TensorSpec& tensor);
 
 /// True if ranks that have joined can take part with neutral elements.
-bool runs_with_joined_ranks(Op op);
+constexpr bool runs_with_joined_ranks(Op op) { return op == Op::allreduce; }
+bool runs_with_joined_ranks(const Request& request);
 
-/// The same of a plan: of all its parameters.
+/// The same of a plan's steps: of all its parameters.
 bool plan_runs_with_joined_ranks(const Request& plan);
-
-/// True for operations that move tensors.
-bool moves_tensors(Op op);
 
 }  // namespace ringleader::protocol

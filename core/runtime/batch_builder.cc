@@ -254,7 +254,7 @@ Status prepare(const protocol::Launch& launch, std::shared_ptr<const Group> grou
     batch.tensors.push_back(tensor);
   }
   const bool has_blocks = batch.op != Op::allreduce && batch.op != Op::broadcast;
-  if (request.op == Op::register_plan) {
+  if (request.kind == protocol::RequestKind::register_plan) {
     return has_blocks ? plan_blocks(request.tensors[launch.items[0].parameter], memory, prepared)
                       : Status();
   }

@@ -28,6 +28,14 @@ std::int64_t bytes_of(const protocol::TensorSpec& tensor) {
   return count_of(tensor.shape) * static_cast<std::int64_t>(size_of(tensor.dtype));
 }
 
+/// See FlightRecord::op.
+std::uint8_t code_of(const protocol::Request& request) {
+  if (request.kind == protocol::RequestKind::collective) {
+    return static_cast<std::uint8_t>(request.op);
+  }
+  return static_cast<std::uint8_t>(kOpCount + static_cast<int>(request.kind) - 1);
+}
+
 }  // namespace
 
 FlightClock FlightClock::now() { return {runtime::ticks(), runtime::nanoseconds(CLOCK_MONOTONIC)}; }
@@ -54,12 +62,12 @@ void FlightRecorder::submitted(Operation& operation, const protocol::Request* pl
   record.line = operation.where.line;
   if (plan != nullptr) {
     const auto& tensor = plan->tensors[std::get<PlanParameterRequest>(operation.wish).index];
-    record.op = static_cast<std::uint8_t>(Op::allreduce);
+    record.op = static_cast<std::uint8_t>(tensor.op);
     record.process_set = plan->process_set;
     record.bytes = bytes_of(tensor);
     copy(record.name, tensor.name);
   } else if (const auto* request = std::get_if<protocol::Request>(&operation.wish)) {
-    record.op = static_cast<std::uint8_t>(request->op);
+    record.op = code_of(*request);
     record.process_set = request->process_set;
     record.bytes = 0;
     for (const auto& tensor : request->tensors) record.bytes += bytes_of(tensor);

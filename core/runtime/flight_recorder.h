@@ -28,7 +28,7 @@ struct FlightRecord {
   std::int64_t step = -1;  ///< of its plan, if it belongs to one
   std::uint32_t process_set = 0;
   std::int32_t line = 0;
-  std::uint8_t op = 0;    ///< as in Op; plan parameters are allreduces
+  std::uint8_t op = 0;    ///< as in Op; from kOpCount on: RequestKind::barrier, join, ...
   std::uint8_t code = 0;  ///< as in Code
   std::array<char, 30> file{};
   std::array<char, 64> name{};  ///< cut short if need be; not terminated then

@@ -186,7 +186,8 @@ void Runtime::act(protocol::Completion& completion) {
   operation->value = completion.value;
   flight_.completed(*operation, ticks());
   const auto* const request = std::get_if<protocol::Request>(&operation->wish);
-  if (request != nullptr && request->op == Op::join && operation->status.ok()) {
+  if (request != nullptr && request->kind == protocol::RequestKind::join &&
+      operation->status.ok()) {
     const std::lock_guard lock(mailbox_mutex_);
     ++joins_done_[request->process_set];
     ++joins_;

@@ -26,7 +26,7 @@ Plan::~Plan() {
     if (tensor.operation != nullptr && !tensor.operation->done) runtime->wait(*tensor.operation);
   }
   protocol::Request request;
-  request.op = Op::release_plan;
+  request.kind = protocol::RequestKind::release_plan;
   request.process_set = process_set_;
   request.name = fmt::format("{}release_plan/{}", kReservedPrefix, plan_);
   request.target = plan_;

@@ -26,8 +26,8 @@ namespace ringleader {
 /// Threading: one thread at a time.
 class Plan {
  public:
-  /// Agrees on the request, of Op::register_plan, with the other ranks. Collective, blocks.
-  /// title  what errors call it
+  /// Agrees on the request, of RequestKind::register_plan, with the other ranks. Collective,
+  /// blocks. title  what errors call it
   Plan(std::string title, protocol::Request request, SourceLocation where);
   /// Releases it. Waits for what is still in a stream.
   ~Plan();

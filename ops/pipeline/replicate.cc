@@ -125,7 +125,7 @@ class Replicate : public Pipeline {
 
 protocol::Request plan_request(const PipelineSpec& spec) {
   protocol::Request request;
-  request.op = Op::register_plan;
+  request.kind = protocol::RequestKind::register_plan;
   request.process_set = spec.options.process_set.id;
   request.name = std::string(kReservedPrefix) + "plan/" + spec.options.name;
   const bool mean = spec.meaning == GradientMeaning::mean;

@@ -168,7 +168,7 @@ class Shard : public Pipeline {
   void add_up(std::span<std::int64_t> numbers, SourceLocation where) override {
     if (sum_ == nullptr) {
       protocol::Request request;
-      request.op = Op::register_plan;
+      request.kind = protocol::RequestKind::register_plan;
       request.process_set = options_.process_set.id;
       request.name = fmt::format("{}plan/{}/sum", kReservedPrefix, options_.name);
       request.tensors.push_back(

@@ -8,6 +8,7 @@
 #include <ringleader/core/topology.h>
 
 #include <memory>
+#include <string>
 #include <string_view>
 
 namespace ringleader {
@@ -26,6 +27,11 @@ std::shared_ptr<DevicePort> current_device();
 
 /// Names that begin so are the library's own.
 constexpr const char* kReservedPrefix = "ringleader/";
+
+/// Of an operation of which there is one at a time.
+inline std::string own_name(const protocol::Request& request) {
+  return std::string(kReservedPrefix) + kind_of(request);
+}
 
 /// An operation on nothing but the request itself.
 std::shared_ptr<Operation> make_operation(protocol::Request request);

@@ -5,9 +5,6 @@
 # A test written in Python, with the build's facts in its environment (see harness.py). It is skipped
 # visibly when the script ends with 77. It runs alone, because it starts ranks, unless it says that
 # it may run beside others.
-find_program(RINGLEADER_PYTHON python3 HINTS /usr/bin)
-mark_as_advanced(RINGLEADER_PYTHON)
-
 function(ringleader_python_test name)
   cmake_parse_arguments(T "BESIDE_OTHERS" "SCRIPT;TIMEOUT" "ARGUMENTS" ${ARGN})
   add_test(NAME ${name}

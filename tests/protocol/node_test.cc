@@ -162,7 +162,7 @@ TEST_CASE("a group runs when every rank has submitted all of it, and fails as a 
 TEST_CASE("a joined rank takes part with neutral elements and learns who joined last") {
   Network network(3);
   Request join;
-  join.op = Op::join;
+  join.kind = RequestKind::join;
   join.name = "join";
   const Token joined = network.submit(1, join);
   const Token a = network.submit(0, allreduce_of("x"));
@@ -197,7 +197,7 @@ TEST_CASE("a joined rank takes part with neutral elements and learns who joined 
 TEST_CASE("process sets have the same id everywhere and run among their members only") {
   Network network(4, 2);
   Request add;
-  add.op = Op::add_process_set;
+  add.kind = RequestKind::add_process_set;
   add.name = "add";
   add.ranks = {1, 3};
   std::vector<Token> tokens;
@@ -218,7 +218,7 @@ TEST_CASE("process sets have the same id everywhere and run among their members 
   CHECK(network.launches[3].size() == 1);
 
   Request remove;
-  remove.op = Op::remove_process_set;
+  remove.kind = RequestKind::remove_process_set;
   remove.name = "remove";
   remove.target = 1;
   for (int rank = 0; rank < 4; ++rank) network.submit(rank, remove);

@@ -13,7 +13,7 @@ constexpr std::int64_t kAlone = 100;
 
 Request plan_of(std::vector<TensorSpec> tensors) {
   Request request;
-  request.op = Op::register_plan;
+  request.kind = RequestKind::register_plan;
   request.name = "plan";
   request.tensors = std::move(tensors);
   return request;
@@ -107,7 +107,7 @@ TEST_CASE("a rank that joins in the middle of a replayed step leaves nothing hal
   register_everywhere(network);
   step(network, {0, 1, 2});
   Request join;
-  join.op = Op::join;
+  join.kind = RequestKind::join;
   join.name = "join";
   // Ranks 0 and 1 are ahead by two batches of the second step when rank 2 joins.
   for (const std::uint32_t index : {0U, 1U}) {
@@ -163,7 +163,7 @@ TEST_CASE("a released plan gives its ids back") {
     register_everywhere(network);
     step(network, {0, 1, 2});
     Request release;
-    release.op = Op::release_plan;
+    release.kind = RequestKind::release_plan;
     release.name = "release";
     release.target = 0;
     network.submit(0, release);
@@ -280,7 +280,7 @@ TEST_CASE("no rank joins while a plan needs every rank in every step") {
   for (int rank = 0; rank < 2; ++rank) network.submit(rank, plan_of(scattered));
   network.settle();
   Request join;
-  join.op = Op::join;
+  join.kind = RequestKind::join;
   join.name = "join";
   const Token joined = network.submit(0, join);
   CHECK(network.status(0, joined).code() == Code::invalid_argument);

@@ -66,7 +66,7 @@ TEST_CASE("a warning says how far a rank has come in its plan") {
   Network network(2, options_with(0, 5 * kSecond, 0));
   Clock clock(network);
   Request plan;
-  plan.op = Op::register_plan;
+  plan.kind = RequestKind::register_plan;
   plan.name = "ringleader/plan/sgd";
   plan.tensors = {{"w", {4}, DType::f32}, {"b", {2}, DType::f32}};
   for (int rank = 0; rank < 2; ++rank) network.submit(rank, plan);
@@ -144,13 +144,13 @@ TEST_CASE("nobody is late who has released a plan that others still use") {
   Network network(2, options_with(kSecond, 2 * kSecond, 5 * kSecond));
   Clock clock(network);
   Request plan;
-  plan.op = Op::register_plan;
+  plan.kind = RequestKind::register_plan;
   plan.name = "ringleader/plan/sgd";
   plan.tensors = {{"w", {4}, DType::f32}};
   for (int rank = 0; rank < 2; ++rank) network.submit(rank, plan);
   network.settle();
   Request release;
-  release.op = Op::release_plan;
+  release.kind = RequestKind::release_plan;
   release.name = "ringleader/release_plan/0";
   network.submit(0, release);
   clock.pass(20 * kSecond);

@@ -105,7 +105,7 @@ class ScenarioBuilder {
 
   Wish plan_wish(int process_set, int parameters, const std::string& name) {
     Wish wish;
-    wish.request.op = Op::register_plan;
+    wish.request.kind = protocol::RequestKind::register_plan;
     wish.request.process_set = static_cast<std::uint32_t>(process_set);
     wish.request.name = name;
     for (int i = 0; i < parameters; ++i) {
@@ -141,15 +141,17 @@ class ScenarioBuilder {
     request.process_set = static_cast<std::uint32_t>(process_set);
     request.name = name;
     const int kind = random_.between(0, 11);
+    if (kind == 11) {
+      request.kind = protocol::RequestKind::barrier;
+      return request;
+    }
     request.op = kind < 6    ? Op::allreduce
                  : kind < 7  ? Op::broadcast
                  : kind < 8  ? Op::allgather
                  : kind < 9  ? Op::reduce_scatter
                  : kind < 10 ? Op::alltoall
-                 : kind < 11 ? Op::exchange
-                             : Op::barrier;
+                             : Op::exchange;
     if (request.op == Op::broadcast) request.root = members(process_set).front();
-    if (request.op == Op::barrier) return request;
     if (request.op == Op::exchange) request.ranks = pairs(process_set);
     const int tensors = request.op == Op::allreduce && random_.chance(25) ? 3 : 1;
     for (int i = 0; i < tensors; ++i) {

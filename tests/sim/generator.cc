@@ -58,7 +58,7 @@ class Generator : ScenarioBuilder {
     }
     if (ranks.empty()) ranks.push_back(random_.between(0, scenario_.ranks - 1));
     Wish wish;
-    wish.request.op = Op::add_process_set;
+    wish.request.kind = protocol::RequestKind::add_process_set;
     wish.request.name = "set";
     wish.request.ranks.assign(ranks.begin(), ranks.end());
     wish.makes_process_set = static_cast<int>(scenario_.process_sets.size());
@@ -193,7 +193,7 @@ class Generator : ScenarioBuilder {
       finish(std::move(blocks));
     }
     Wish wish;
-    wish.request.op = Op::join;
+    wish.request.kind = protocol::RequestKind::join;
     wish.request.name = "join";
     wish.operation = add_operation("join", 0);
     operation(wish.operation).is_join = true;

@@ -127,7 +127,7 @@ void LogP::introduce() {
 
 void LogP::register_plan() {
   auto request = std::make_shared<protocol::Request>();
-  request->op = Op::register_plan;
+  request->kind = protocol::RequestKind::register_plan;
   request->name = "plan";
   for (int i = 0; i < options_.tensors; ++i) request->tensors.push_back(tensor_spec(i));
   const std::shared_ptr<const protocol::Request> shared = std::move(request);

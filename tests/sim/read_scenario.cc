@@ -82,7 +82,7 @@ class ScenarioReader {
     std::vector<Block> blocks;
     for (std::size_t plan = 0; plan < plan_names_.size(); ++plan) {
       Wish wish;
-      wish.request.op = Op::register_plan;
+      wish.request.kind = protocol::RequestKind::register_plan;
       wish.request.name = plan_names_[plan];
       for (int i = 0; i < plan_sizes_[plan]; ++i) {
         wish.request.tensors.push_back({"p" + std::to_string(i), {8}, DType::f32});
@@ -110,9 +110,9 @@ class ScenarioReader {
       wish.plan = static_cast<int>(plan - plan_names_.begin());
       wish.plan_parameter = std::stoi(word.substr(dot + 1));
     } else if (word == "join") {
-      wish.request.op = Op::join;
+      wish.request.kind = protocol::RequestKind::join;
     } else if (word.rfind("barrier=", 0) == 0) {
-      wish.request.op = Op::barrier;
+      wish.request.kind = protocol::RequestKind::barrier;
     } else {
       wish.request.tensors = {{"", {4}, DType::f32}};
     }

@@ -80,9 +80,8 @@ class DistributedUpdate {
     broadcast(name + "/weights", view(weights), options_.root, options_.process_set, where);
     ReduceOptions reduce;
     reduce.process_set = options_.process_set;
-    const bool mean = meaning_ == GradientMeaning::mean;
-    allreduce(name + "/gradient", view(tensors_.back().gradient),
-              mean ? ReduceOp::average : ReduceOp::sum, reduce, where);
+    allreduce(name + "/gradient", view(tensors_.back().gradient), reduce_op_of(meaning_), reduce,
+              where);
     update_(tensors_.back().gradient, weights);
   }
 

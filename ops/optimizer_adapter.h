@@ -58,6 +58,7 @@
 #pragma once
 
 #include <ringleader/core/tensor.h>
+#include <ringleader/core/types.h>
 #include <ringleader/ops/slot.h>
 
 #include <cstddef>
@@ -75,6 +76,11 @@ namespace ringleader {
 /// What a rank's gradient is with respect to the samples of its batch, which decides how the
 /// ranks' gradients are combined: means are averaged, sums are added up.
 enum class GradientMeaning { mean, sum };
+
+/// How the ranks' values of that meaning are combined.
+constexpr ReduceOp reduce_op_of(GradientMeaning meaning) {
+  return meaning == GradientMeaning::mean ? ReduceOp::average : ReduceOp::sum;
+}
 
 /// Where the program has a parameter and its gradient at the moment.
 struct SlotNow {

@@ -56,26 +56,30 @@ Status Executor::launch(const protocol::Launch& launch,
   if (Status status = prepare(launch, channel.group, memory_, *prepared); !status.ok()) {
     return status;
   }
-  // Before anything of it travels, so that all ranks end it alike and nothing waits behind it.
-  if (backend_for(prepared->batch) == nullptr) return unsupported(prepared->batch);
   Running running;
   running.prepared = std::move(prepared);
-  if (Status status = open(channel, running.prepared->batch); !status.ok()) return status;
+  // Before anything of it travels, so that all ranks end it alike and nothing waits behind it.
+  if (Status status = choose_backend(channel, running); !status.ok()) return status;
   const bool sizes = needs_sizes(*running.prepared);
   if (sizes || needs_consent(*running.prepared)) {
     set_stage(running, sizes ? Running::Stage::sizes : Running::Stage::consent);
-    if (Status status = open(channel, running.batch()); !status.ok()) return status;
+    if (Status status = choose_backend(channel, running); !status.ok()) return status;
   }
   return start(channel, std::move(running));
 }
 
-/// Makes a backend ready for the channel when it is first chosen.
-Status Executor::open(Channel& channel, const Batch& batch) {
-  const std::shared_ptr<Backend> backend = backend_for(batch);
-  if (backend == nullptr) return unsupported(batch);
-  if (!channel.opened.insert(backend.get()).second) return Status();
-  if (!opens_aside_ || batch.device != Device::host) return backend->open_channel(channel.group);
-  opener_.open(backend, channel.group);
+/// The first that supports the batch; makes it ready for the channel when it is first chosen.
+Status Executor::choose_backend(Channel& channel, Running& running) {
+  const Batch& batch = running.batch();
+  const auto found = std::find_if(backends_.begin(), backends_.end(),
+                                  [&](const auto& backend) { return backend->supports(batch); });
+  if (found == backends_.end()) return unsupported(batch);
+  running.backend = found->get();
+  if (!channel.opened.insert(running.backend).second) return Status();
+  if (!opens_aside_ || batch.device != Device::host) {
+    return running.backend->open_channel(channel.group);
+  }
+  opener_.open(*found, channel.group);
   ++channel.opening;
   return Status();
 }
@@ -113,17 +117,9 @@ void Executor::recycle(std::unique_ptr<PreparedBatch> prepared) {
   spare_.push_back(std::move(prepared));
 }
 
-std::shared_ptr<Backend> Executor::backend_for(const Batch& batch) const {
-  const auto found = std::find_if(backends_.begin(), backends_.end(),
-                                  [&](const auto& backend) { return backend->supports(batch); });
-  return found == backends_.end() ? nullptr : *found;
-}
-
 Status Executor::start_batch(Channel& channel, Running running) {
   Batch& batch = running.batch();
   batch.sequence = channel.next_sequence++;
-  running.backend = backend_for(batch).get();
-  if (running.backend == nullptr) return unsupported(batch);
   channel.exchanging = running.stage != Running::Stage::data;
   if (running.stage == Running::Stage::data) {
     for (const auto& operation : running.prepared->operations) {
@@ -169,7 +165,7 @@ void Executor::exchanged(Running running) {
     finish(running, status, fatal);
     status = Status();
   } else {
-    if (status = open(channel, running.batch()); status.ok() && channel.opening > 0) {
+    if (status = choose_backend(channel, running); status.ok() && channel.opening > 0) {
       channel.waiting.push_front(std::move(running));
     } else if (status.ok()) {
       status = start_batch(channel, std::move(running));

@@ -75,7 +75,7 @@ class Executor {
     std::unique_ptr<PreparedBatch> prepared;
     enum class Stage : std::uint8_t { sizes, consent, data } stage = Stage::data;
     std::unique_ptr<Batch> exchange;  ///< of the first two stages
-    Backend* backend = nullptr;
+    Backend* backend = nullptr;  ///< for batch()
     Ticket ticket = 0;
     bool ended_known = false;  ///< on_ended was called
 
@@ -90,11 +90,9 @@ class Executor {
     std::set<const Backend*> opened;
   };
 
-  Status open(Channel& channel, const Batch& batch);
+  Status choose_backend(Channel& channel, Running& running);
   Status start(Channel& channel, Running running);
   Status start_waiting(Channel& channel);
-  /// The first that supports it, or null.
-  std::shared_ptr<Backend> backend_for(const Batch& batch) const;
   Status start_batch(Channel& channel, Running running);
   void set_stage(Running& running, Running::Stage stage);
   void exchanged(Running running);

@@ -126,9 +126,7 @@ GradientReducer::Impl::~Impl() {
   }
 }
 
-std::string GradientReducer::Impl::title() const {
-  return fmt::format("DistributedOptimizer '{}'", options_.name);
-}
+std::string GradientReducer::Impl::title() const { return title_of(options_); }
 
 std::vector<Slot> GradientReducer::Impl::parameter_slots() const {
   return {slots_.begin(), slots_.begin() + static_cast<std::ptrdiff_t>(parameters_)};

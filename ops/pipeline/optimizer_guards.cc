@@ -122,8 +122,7 @@ void GradientReducer::combine_loss(const TensorView& loss, SourceLocation where)
   ReduceOptions reduce;
   reduce.process_set = options.process_set;
   reduce.average_over_contributors = options.average_over_contributors;
-  const bool mean = impl_->meaning() == GradientMeaning::mean;
-  allreduce(options.name + "/loss", loss, mean ? ReduceOp::average : ReduceOp::sum, reduce, where);
+  allreduce(options.name + "/loss", loss, reduce_op_of(impl_->meaning()), reduce, where);
 }
 
 void compare_scalars(const std::vector<std::pair<std::string, double>>& scalars,
@@ -136,9 +135,10 @@ void compare_scalars(const std::vector<std::pair<std::string, double>>& scalars,
   const auto differ = [&](const std::string& what, double first, std::size_t rank, double other) {
     throw Error(Status(
         Code::mismatch,
-        fmt::format("DistributedOptimizer '{}' ({}): ranks disagree about {}: rank {} has {}, rank "
-                    "{} has {}; make it equal on all ranks",
-                    options.name, to_string(where), what, ranks[0], first, ranks[rank], other)));
+        fmt::format("{} ({}): ranks disagree about {}: rank {} has {}, rank {} has {}; make it "
+                    "equal on all ranks",
+                    title_of(options), to_string(where), what, ranks[0], first, ranks[rank],
+                    other)));
   };
   const auto count = static_cast<std::size_t>(all.rows()[0]);
   for (std::size_t rank = 1; rank < ranks.size(); ++rank) {

@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace ringleader {
@@ -34,6 +35,11 @@ struct PipelineSpec {
   int passes = 1;  ///< whose gradients are added up before a step
   /// All slots are submitted at the same time: they are small.
   bool together = false;
+
+  /// What turns what arrives, a mean over ranks and passes or a sum, into the sum over the ranks.
+  double sum_factor() const {
+    return meaning == GradientMeaning::mean ? options.process_set.size() * passes : 1;
+  }
 };
 
 /// Threading: one thread at a time.
@@ -81,6 +87,9 @@ std::unique_ptr<Pipeline> make_shard(const PipelineSpec& spec, SourceLocation wh
 /// Throws mismatch, naming the first parameter about whose name, shape or type ranks differ.
 /// Collective, blocks.
 void compare_parameters(const PipelineSpec& spec, SourceLocation where);
+
+/// "DistributedOptimizer 'optimizer'", for messages.
+std::string title_of(const OptimizerOptions& options);
 
 /// What the plans of both have in common.
 protocol::Request plan_request(const PipelineSpec& spec);

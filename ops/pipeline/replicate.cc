@@ -28,10 +28,6 @@ protocol::Request request_of(const PipelineSpec& spec) {
   return request;
 }
 
-std::string title_of(const PipelineSpec& spec) {
-  return fmt::format("DistributedOptimizer '{}'", spec.options.name);
-}
-
 /// Small slots of one type travel as one tensor: what a tensor costs beside its bytes is most of a
 /// small step.
 bool are_packed(const PipelineSpec& spec) {
@@ -62,12 +58,10 @@ class Replicate : public Pipeline {
         parameters_(spec.parameters),
         packed_(are_packed(spec)),
         missing_(slots_.size()),
-        sum_factor_(spec.meaning == GradientMeaning::mean
-                        ? spec.options.process_set.size() * spec.passes
-                        : 1) {
+        sum_factor_(spec.sum_factor()) {
     // Before anything is moved: it names what differs between ranks.
     if (packed_) compare_parameters(spec, where);
-    plan_.emplace(title_of(spec), packed_ ? packed_request(spec) : request_of(spec), where);
+    plan_.emplace(title_of(spec.options), packed_ ? packed_request(spec) : request_of(spec), where);
     memory_.emplace(spec.slots, compressed_type(spec.options.compression), current_device(),
                     packed_);
     for (std::size_t i = 0; i < plan_->size(); ++i) place(i);
@@ -128,9 +122,8 @@ protocol::Request plan_request(const PipelineSpec& spec) {
   request.kind = protocol::RequestKind::register_plan;
   request.process_set = spec.options.process_set.id;
   request.name = std::string(kReservedPrefix) + "plan/" + spec.options.name;
-  const bool mean = spec.meaning == GradientMeaning::mean;
-  request.reduce_op = mean ? ReduceOp::average : ReduceOp::sum;
-  request.postscale = mean ? 1.0 / spec.passes : 1.0;
+  request.reduce_op = reduce_op_of(spec.meaning);
+  request.postscale = request.reduce_op == ReduceOp::average ? 1.0 / spec.passes : 1.0;
   request.device = spec.slots.front().gradient.device();
   // Host memory: GradientReducer divides again where a rank has joined, as it learns from each
   // step.
@@ -139,12 +132,16 @@ protocol::Request plan_request(const PipelineSpec& spec) {
   return request;
 }
 
+std::string title_of(const OptimizerOptions& options) {
+  return fmt::format("DistributedOptimizer '{}'", options.name);
+}
+
 std::unique_ptr<Pipeline> make_replicate(const PipelineSpec& spec, SourceLocation where) {
   return std::make_unique<Replicate>(spec, where);
 }
 
 void compare_parameters(const PipelineSpec& spec, SourceLocation where) {
-  const Plan plan(title_of(spec), request_of(spec), where);
+  const Plan plan(title_of(spec.options), request_of(spec), where);
 }
 
 }  // namespace ringleader

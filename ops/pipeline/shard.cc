@@ -85,12 +85,11 @@ class Shard : public Pipeline {
       : slots_(spec.slots),
         parameters_(spec.parameters),
         options_(spec.options),
-        title_(fmt::format("DistributedOptimizer '{}'", options_.name)),
         ranks_(options_.process_set.size()),
         rank_(options_.process_set.rank()),
-        sum_factor_(spec.meaning == GradientMeaning::mean ? ranks_ * spec.passes : 1) {
+        sum_factor_(spec.sum_factor()) {
     make_buckets();
-    plan_.emplace(title_, request_of(spec), where);
+    plan_.emplace(title_of(options_), request_of(spec), where);
     place_tensors();
     place_slots();
     make_shards();
@@ -174,7 +173,7 @@ class Shard : public Pipeline {
       request.tensors.push_back(
           {"ringleader/sum", {static_cast<std::int64_t>(numbers.size())}, DType::i64});
       addends_.assign(numbers.begin(), numbers.end());
-      sum_ = std::make_unique<Plan>(title_, std::move(request), where);
+      sum_ = std::make_unique<Plan>(title_of(options_), std::move(request), where);
       sum_->place(0, {addends_.data(), addends_.data()});
     }
     std::copy(numbers.begin(), numbers.end(), addends_.begin());
@@ -319,7 +318,6 @@ class Shard : public Pipeline {
   std::vector<Slot>& slots_;
   const std::size_t parameters_;
   const OptimizerOptions options_;
-  const std::string title_;
   const int ranks_;
   const int rank_;
   const double sum_factor_;

@@ -18,9 +18,9 @@ namespace ringleader::benchmarks {
 namespace {
 
 /// A folder for Gloo's ranks, which are all on this node, to exchange their addresses in.
-class MeetingFolder {
+class RendezvousFolder {
  public:
-  explicit MeetingFolder(int rank) : is_root_(rank == 0) {
+  explicit RendezvousFolder(int rank) : is_root_(rank == 0) {
     char name[256] = {};
     if (is_root_) {
       const auto pattern = std::filesystem::temp_directory_path() / "gloo_baseline.XXXXXX";
@@ -30,13 +30,13 @@ class MeetingFolder {
     MPI_Bcast(name, sizeof name, MPI_CHAR, 0, MPI_COMM_WORLD);
     path_ = name;
   }
-  ~MeetingFolder() {
+  ~RendezvousFolder() {
     MPI_Barrier(MPI_COMM_WORLD);
     std::error_code ignored;
     if (is_root_) std::filesystem::remove_all(path_, ignored);
   }
-  MeetingFolder(const MeetingFolder&) = delete;
-  MeetingFolder& operator=(const MeetingFolder&) = delete;
+  RendezvousFolder(const RendezvousFolder&) = delete;
+  RendezvousFolder& operator=(const RendezvousFolder&) = delete;
 
   const std::string& path() const { return path_; }
 
@@ -54,7 +54,7 @@ std::shared_ptr<gloo::Context> connect() {
   attributes.hostname = "127.0.0.1";
   auto device = gloo::transport::tcp::CreateDevice(attributes);
   auto context = std::make_shared<gloo::rendezvous::Context>(rank, size);
-  const MeetingFolder folder(rank);
+  const RendezvousFolder folder(rank);
   gloo::rendezvous::FileStore store(folder.path());
   context->connectFullMesh(store, device);
   return context;

@@ -31,7 +31,7 @@ struct BatchTensor {
   std::int64_t count = 0;  ///< elements of the input on this rank
 
   /// Of an allreduce in device memory: f32 that travels as the 16-bit floats of the batch.
-  bool widened = false;
+  bool wire_type_differs = false;
 };
 
 class DeviceEvent;  // core/runtime/device.h

@@ -70,7 +70,7 @@ struct OptimizerOptions {
   Sharding sharding = Sharding::none;
 
   /// The same bits on any number of ranks: the batch of a step is that of so many virtual workers,
-  /// a power of two that the number of ranks divides. Each rank computes the gradients of its
+  /// a power of two and a multiple of the number of ranks. Each rank computes the gradients of its
   /// share of them one after another (virtual_workers()), and all are added up by one binary tree.
   /// Gradients must be f32, f64 or integers. 0: off.
   int virtual_workers = 0;

@@ -265,7 +265,7 @@ bool sums_by_one_tree() {
 
 std::shared_ptr<Operation> make_operation(protocol::Request request) {
   auto operation = std::make_shared<Operation>();
-  operation->wish = std::move(request);
+  operation->request = std::move(request);
   return operation;
 }
 

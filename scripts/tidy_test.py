@@ -98,7 +98,7 @@ class Tidy(unittest.TestCase):
 
     def test_a_backend_knows_the_ports_and_the_kernels(self):
         for header in ("core/status.h", "core/runtime/backend.h", "collectives/kernels/reduce.h",
-                       "collectives/p2p/lane.h"):
+                       "collectives/p2p/segment_stream.h"):
             self.may_include("collectives/p2p", f"ringleader/{header}")
         for header in ("core/protocol/node.h", "core/runtime/runtime.h", "ops/session.h",
                        "collectives/inproc/inproc.h", "collectives/mpi_transport/checked.h"):

@@ -30,7 +30,7 @@ struct Running {
 
 /// The batches of one channel. Each phase has a channel of its own, on which it is launched in the
 /// order of the batches, whenever the phase before it ends.
-struct Lane {
+struct ChannelState {
   NodeGroups groups;
   std::uint64_t batches = 0;
   std::deque<std::shared_ptr<Running>> running;
@@ -66,24 +66,24 @@ class HierarchicalBackend : public Backend {
 
   Result<Ticket> launch(const Batch& batch) override {
     const std::uint32_t channel = batch.group->channel;
-    if (lanes_.count(channel) == 0) {
+    if (channels_.count(channel) == 0) {
       if (!take_opened(channel)) {
         if (Status status = open_channel(batch.group); !status.ok()) return status;
         take_opened(channel);
       }
     }
-    Lane& lane = lanes_[channel];
+    ChannelState& state = channels_[channel];
     auto running = std::make_shared<Running>();
-    prepare(lane, batch, *running);
-    lane.running.push_back(running);
-    if (Status status = advance(lane); !status.ok()) return status;
+    prepare(state, batch, *running);
+    state.running.push_back(running);
+    if (Status status = advance(state); !status.ok()) return status;
     return running_.push(std::move(running));
   }
 
   std::optional<Status> poll(Ticket ticket) override {
     auto* const found = running_.find(ticket);
-    Lane& lane = lanes_.at((*found)->batch->group->channel);
-    if (Status status = advance(lane); !status.ok()) return status;
+    ChannelState& state = channels_.at((*found)->batch->group->channel);
+    if (Status status = advance(state); !status.ok()) return status;
     std::optional<Status> outcome = (*found)->outcome;
     if (outcome) running_.erase(ticket);
     return outcome;
@@ -95,12 +95,12 @@ class HierarchicalBackend : public Backend {
 
   void close_channel(std::uint32_t channel) override {
     take_opened(channel);
-    const auto found = lanes_.find(channel);
-    if (found == lanes_.end()) return;
+    const auto found = channels_.find(channel);
+    if (found == channels_.end()) return;
     inside_->close_channel(found->second.groups.scatter->channel);
     inside_->close_channel(found->second.groups.gather->channel);
     between_->close_channel(found->second.groups.between->channel);
-    lanes_.erase(found);
+    channels_.erase(found);
   }
 
  private:
@@ -110,44 +110,44 @@ class HierarchicalBackend : public Backend {
                                              batch.group->size(), bytes, options_.deterministic});
   }
 
-  /// Makes the lane of a channel that has been opened; false if it has not.
+  /// Makes the state of a channel that has been opened; false if it has not.
   bool take_opened(std::uint32_t channel) {
     const std::lock_guard lock(mutex_);
     const auto opened = opened_.extract(channel);
     if (opened.empty()) return false;
-    lanes_[channel].groups = opened.mapped();
+    channels_[channel].groups = opened.mapped();
     return true;
   }
 
   Backend& backend_of(int phase) { return phase == 1 ? *between_ : *inside_; }
 
   /// Plans the phases: each rank's block of the whole is reduced inside, then between, then shared.
-  void prepare(Lane& lane, const Batch& batch, Running& running) {
+  void prepare(ChannelState& state, const Batch& batch, Running& running) {
     running.batch = &batch;
     running.staged = kernels::StagedBatch(batch, buffers_);
     const std::int64_t count = batch.count();
-    const Group& node = *lane.groups.scatter;
+    const Group& node = *state.groups.scatter;
     const auto [begin, end] = share_of(count, node.size(), node.rank);
     std::byte* const whole = running.staged.output();
     std::byte* const own = kernels::at(whole, begin, batch.dtype);
     const void* const input = running.staged.input();
     for (Batch& phase : running.phases) {
-      phase.sequence = lane.batches;
+      phase.sequence = state.batches;
       phase.dtype = batch.dtype;
       phase.reduce_op = batch.reduce_op;
     }
-    ++lane.batches;
+    ++state.batches;
     auto& [scatter, between, gather] = running.phases;
-    scatter.group = lane.groups.scatter;
+    scatter.group = state.groups.scatter;
     scatter.op = Op::reduce_scatter;
     if (scatter.reduce_op == ReduceOp::average) scatter.reduce_op = ReduceOp::sum;
     scatter.prescale = batch.prescale;
     scatter.tensors = {{input, own, count}};
-    between.group = lane.groups.between;
+    between.group = state.groups.between;
     between.postscale = batch.postscale;
     between.divisor = batch.divisor;
     between.tensors = {{own, own, end - begin}};
-    gather.group = lane.groups.gather;
+    gather.group = state.groups.gather;
     gather.op = Op::allgather;
     gather.tensors = {{own, whole, end - begin}};
     for (int rank = 0; rank < node.size(); ++rank) {
@@ -158,13 +158,13 @@ class HierarchicalBackend : public Backend {
   }
 
   /// Moves all batches of the channel on, each as far as those before it allow.
-  Status advance(Lane& lane) {
+  Status advance(ChannelState& state) {
     int furthest = kPhases;  // no batch launches a phase that the one before it has not launched
-    for (const auto& running : lane.running) {
+    for (const auto& running : state.running) {
       if (Status status = advance(*running, furthest); !status.ok()) return status;
       furthest = running->launched ? running->phase : running->phase - 1;
     }
-    while (!lane.running.empty() && lane.running.front()->outcome) lane.running.pop_front();
+    while (!state.running.empty() && state.running.front()->outcome) state.running.pop_front();
     return Status();
   }
 
@@ -203,7 +203,7 @@ class HierarchicalBackend : public Backend {
   kernels::BufferPool buffers_;  ///< outlives what is running
   std::mutex mutex_;
   std::map<std::uint32_t, NodeGroups> opened_;  ///< guarded by mutex_
-  std::map<std::uint32_t, Lane> lanes_;
+  std::map<std::uint32_t, ChannelState> channels_;
   Window<std::shared_ptr<Running>> running_;  ///< by ticket
   std::uint64_t work_done_ = 0;
 };

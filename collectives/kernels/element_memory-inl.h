@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How elements of every type come into vectors of the type in which is reckoned, and out of them:
+// How elements of every type come into vectors of the compute type, and back:
 // 16-bit floats by way of f32. Included once per instruction set, by vectorized.cc.
 #include <ringleader/core/half.h>
 
@@ -20,7 +20,7 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// Elements that are reckoned in their own type.
+/// Elements that are computed in their own type.
 template <typename T>
 struct Memory {
   using Lane = T;

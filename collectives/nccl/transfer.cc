@@ -14,11 +14,11 @@ const std::byte* end_of(const void* memory, std::int64_t count, DType dtype) {
 
 /// One behind the other, as inputs and as outputs, in the type that travels.
 bool contiguous(const Batch& batch) {
-  if (batch.tensors[0].widened) return false;
+  if (batch.tensors[0].wire_type_differs) return false;
   for (std::size_t i = 1; i < batch.tensors.size(); ++i) {
     const BatchTensor& before = batch.tensors[i - 1];
     const BatchTensor& tensor = batch.tensors[i];
-    if (tensor.widened) return false;
+    if (tensor.wire_type_differs) return false;
     if (tensor.input != end_of(before.input, before.count, batch.dtype)) return false;
     if (tensor.output != end_of(before.output, before.count, batch.dtype)) return false;
   }
@@ -68,7 +68,7 @@ class Tables {
 };
 
 DType type_of(const Batch& batch, const BatchTensor& tensor) {
-  return tensor.widened ? DType::f32 : batch.dtype;
+  return tensor.wire_type_differs ? DType::f32 : batch.dtype;
 }
 
 }  // namespace

@@ -29,7 +29,7 @@ namespace {
 constexpr const char* kBuiltIn = R"(
 # nodes  ranks  bytes  algorithm
 
-# The bytes of a rank cross the link once for every rank of its node, all ranks' lanes at once, and
+# The bytes of a rank cross the link once for every rank of its node, all ranks at once, and
 # the rest stays in shared memory: 2 nodes x 2 ranks, 16 MiB, 1.7 times faster than flat. The flat
 # algorithms come into question for it again between the nodes.
 *        *      *      hierarchical

@@ -8,7 +8,7 @@
 #include <ringleader/collectives/p2p/algorithm.h>
 
 #include <ringleader/collectives/kernels/pieces.h>
-#include <ringleader/collectives/p2p/lane.h>
+#include <ringleader/collectives/p2p/segment_stream.h>
 
 #include <algorithm>
 #include <numeric>
@@ -32,27 +32,28 @@ class BlockExchange : public Algorithm {
           const_cast<std::byte*>(kernels::at(context_.input, send_begin, batch.dtype));
       std::byte* const received = kernels::at(context_.output, receive_begin, batch.dtype);
       if (send_count > 0) {
-        lanes_.push_back(make_lane(Lane::Direction::send, peer, sent, send_count));
+        streams_.push_back(make_stream(SegmentStream::Direction::send, peer, sent, send_count));
       }
       if (receive_count > 0) {
-        lanes_.push_back(make_lane(Lane::Direction::receive, peer, received, receive_count));
+        streams_.push_back(
+            make_stream(SegmentStream::Direction::receive, peer, received, receive_count));
       }
     }
   }
 
   std::optional<Status> advance() override {
     bool done = true;
-    for (Lane& lane : lanes_) {
-      const Status status = lane.advance(kAllSegments);
+    for (SegmentStream& stream : streams_) {
+      const Status status = stream.advance(kAllSegments);
       if (!status.ok()) return status;
-      done = done && lane.done();
+      done = done && stream.done();
     }
     if (!done) return std::nullopt;
     copy_own_block();
     return Status();
   }
 
-  std::int64_t progress() const override { return progress_of(lanes_); }
+  std::int64_t progress() const override { return progress_of(streams_); }
 
  private:
   using Block = std::pair<std::int64_t, std::int64_t>;  ///< first element, count
@@ -70,13 +71,15 @@ class BlockExchange : public Algorithm {
 
   Block block_received(int peer) const { return block(context_.batch->block_counts, peer); }
 
-  Lane make_lane(Lane::Direction direction, int peer, std::byte* data, std::int64_t count) const {
+  SegmentStream make_stream(SegmentStream::Direction direction, int peer, std::byte* data,
+                            std::int64_t count) const {
     const std::int64_t bytes = count * context_.element_bytes();
     const std::int64_t segment = context_.segment() * context_.element_bytes();
-    return Lane(direction, *context_.endpoint, peer, context_.tag, (bytes + segment - 1) / segment,
-                [=](std::int64_t i) {
-                  return SegmentMemory{data + i * segment, std::min(segment, bytes - i * segment)};
-                });
+    return SegmentStream(
+        direction, *context_.endpoint, peer, context_.tag, (bytes + segment - 1) / segment,
+        [=](std::int64_t i) {
+          return SegmentMemory{data + i * segment, std::min(segment, bytes - i * segment)};
+        });
   }
 
   void copy_own_block() const {
@@ -88,7 +91,7 @@ class BlockExchange : public Algorithm {
   }
 
   Context context_;
-  std::vector<Lane> lanes_;
+  std::vector<SegmentStream> streams_;
 };
 
 }  // namespace

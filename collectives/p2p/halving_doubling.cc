@@ -15,7 +15,7 @@
 
 #include <ringleader/collectives/kernels/pieces.h>
 #include <ringleader/collectives/kernels/reduce.h>
-#include <ringleader/collectives/p2p/lane.h>
+#include <ringleader/collectives/p2p/segment_stream.h>
 
 #include <algorithm>
 #include <bit>
@@ -56,12 +56,12 @@ class HalvingDoubling : public Algorithm {
   std::optional<Status> advance() override {
     if (stage_ == stages_.size()) return Status();
     const Stage& stage = stages_[stage_];
-    if (const Status status = lanes_[0].advance(kAllSegments); !status.ok()) return status;
-    const Status received = lanes_[1].advance(stage.adds ? added_ + kWindow : kAllSegments);
+    if (const Status status = streams_[0].advance(kAllSegments); !status.ok()) return status;
+    const Status received = streams_[1].advance(stage.adds ? added_ + kWindow : kAllSegments);
     if (!received.ok()) return received;
-    if (stage.adds && added_ < lanes_[1].completed()) add(stage, added_++);
-    const bool added = !stage.adds || added_ == lanes_[1].segments();
-    if (!lanes_[0].done() || !lanes_[1].done() || !added) return std::nullopt;
+    if (stage.adds && added_ < streams_[1].completed()) add(stage, added_++);
+    const bool added = !stage.adds || added_ == streams_[1].segments();
+    if (!streams_[0].done() || !streams_[1].done() || !added) return std::nullopt;
     if (stage.finishes) {
       kernels::finish(spec_, at(stage.received.begin), stage.received.count());
     }
@@ -71,7 +71,7 @@ class HalvingDoubling : public Algorithm {
   }
 
   std::int64_t progress() const override {
-    return past_ + added_ + progress_of(lanes_) + static_cast<std::int64_t>(stage_);
+    return past_ + added_ + progress_of(streams_) + static_cast<std::int64_t>(stage_);
   }
 
  private:
@@ -116,22 +116,24 @@ class HalvingDoubling : public Algorithm {
 
   /// Begins the stage that is due.
   void enter() {
-    past_ += added_ + progress_of(lanes_);
-    lanes_.clear();
+    past_ += added_ + progress_of(streams_);
+    streams_.clear();
     added_ = 0;
     if (stage_ == stages_.size()) return;
     const Stage& stage = stages_[stage_];
-    lanes_.push_back(make_lane(Lane::Direction::send, stage.peer, stage.sent, false));
-    lanes_.push_back(make_lane(Lane::Direction::receive, stage.peer, stage.received, stage.adds));
+    streams_.push_back(make_stream(SegmentStream::Direction::send, stage.peer, stage.sent, false));
+    streams_.push_back(
+        make_stream(SegmentStream::Direction::receive, stage.peer, stage.received, stage.adds));
   }
 
-  Lane make_lane(Lane::Direction direction, int peer, Elements elements, bool to_scratch) {
-    return Lane(direction, *context_.endpoint, peer, context_.tag, elements.segments(segment_),
-                [this, elements, to_scratch](std::int64_t i) {
-                  const auto [begin, end] = elements.segment_at(i, segment_);
-                  return SegmentMemory{to_scratch ? slot_of(i) : at(begin),
-                                       (end - begin) * context_.element_bytes()};
-                });
+  SegmentStream make_stream(SegmentStream::Direction direction, int peer, Elements elements,
+                            bool to_scratch) {
+    return SegmentStream(direction, *context_.endpoint, peer, context_.tag,
+                         elements.segments(segment_), [this, elements, to_scratch](std::int64_t i) {
+                           const auto [begin, end] = elements.segment_at(i, segment_);
+                           return SegmentMemory{to_scratch ? slot_of(i) : at(begin),
+                                                (end - begin) * context_.element_bytes()};
+                         });
   }
 
   void add(const Stage& stage, std::int64_t index) {
@@ -153,9 +155,9 @@ class HalvingDoubling : public Algorithm {
   kernels::BufferPool::Buffer scratch_;
   std::vector<Stage> stages_;
   std::size_t stage_ = 0;
-  std::vector<Lane> lanes_;  ///< of the stage: sends, receives
-  std::int64_t added_ = 0;   ///< segments of the stage
-  std::int64_t past_ = 0;    ///< progress of the stages before
+  std::vector<SegmentStream> streams_;  ///< of the stage: sends, receives
+  std::int64_t added_ = 0;              ///< segments of the stage
+  std::int64_t past_ = 0;               ///< progress of the stages before
 };
 
 }  // namespace

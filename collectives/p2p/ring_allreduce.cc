@@ -20,7 +20,7 @@
 
 #include <ringleader/collectives/kernels/pieces.h>
 #include <ringleader/collectives/kernels/reduce.h>
-#include <ringleader/collectives/p2p/lane.h>
+#include <ringleader/collectives/p2p/segment_stream.h>
 
 #include <algorithm>
 #include <vector>
@@ -41,10 +41,10 @@ class RingAllreduce : public Algorithm {
         segment_(std::clamp<std::int64_t>(largest_chunk_, 1, context.segment())),
         segments_per_chunk_(std::max<std::int64_t>(1, (largest_chunk_ + segment_ - 1) / segment_)),
         scratch_(context.buffers->take(kWindow * segment_ * context.element_bytes())),
-        send_(Lane::Direction::send, *context.endpoint, next(), context.tag, total(),
+        send_(SegmentStream::Direction::send, *context.endpoint, next(), context.tag, total(),
               [this](std::int64_t i) { return memory_of(chunk_sent(i / segments_per_chunk_), i); }),
-        receive_(Lane::Direction::receive, *context.endpoint, previous(), context.tag, total(),
-                 [this](std::int64_t i) { return memory_received(i); }) {}
+        receive_(SegmentStream::Direction::receive, *context.endpoint, previous(), context.tag,
+                 total(), [this](std::int64_t i) { return memory_received(i); }) {}
 
   std::optional<Status> advance() override {
     if (copied_ < count_) {
@@ -132,8 +132,8 @@ class RingAllreduce : public Algorithm {
   std::int64_t segment_;        ///< elements
   std::int64_t segments_per_chunk_;
   kernels::BufferPool::Buffer scratch_;
-  Lane send_;
-  Lane receive_;
+  SegmentStream send_;
+  SegmentStream receive_;
   std::int64_t copied_ = 0;
   std::int64_t processed_ = 0;  ///< segments received and added up
 };

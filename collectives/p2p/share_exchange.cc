@@ -18,7 +18,7 @@
 
 #include <ringleader/collectives/kernels/pieces.h>
 #include <ringleader/collectives/kernels/reduce.h>
-#include <ringleader/collectives/p2p/lane.h>
+#include <ringleader/collectives/p2p/segment_stream.h>
 
 #include <algorithm>
 #include <utility>
@@ -86,36 +86,37 @@ class ShareExchange : public Algorithm {
  private:
   struct Peer {
     int rank = 0;
-    Lane exchange_send;
-    Lane exchange_receive;
-    Lane gather_send;
-    Lane gather_receive;
+    SegmentStream exchange_send;
+    SegmentStream exchange_receive;
+    SegmentStream gather_send;
+    SegmentStream gather_receive;
   };
 
   Peer make_peer(int rank, bool gather) {
     const std::int64_t own = segments_of(context_.rank());
     const std::int64_t theirs = segments_of(rank);
-    const auto lane = [&](Lane::Direction direction, int phase, std::int64_t segments,
-                          Locate locate) {
-      return Lane(direction, *context_.endpoint, rank, context_.tag + phase, segments,
-                  std::move(locate));
+    const auto stream = [&](SegmentStream::Direction direction, int phase, std::int64_t segments,
+                            Locate locate) {
+      return SegmentStream(direction, *context_.endpoint, rank, context_.tag + phase, segments,
+                           std::move(locate));
     };
-    using enum Lane::Direction;
-    return {rank,
-            lane(send, 0, theirs,
-                 [this, rank](std::int64_t i) {
-                   // What is sent is not written to.
-                   return memory_in(const_cast<std::byte*>(context_.input), rank, i);
-                 }),
-            lane(receive, 0, own,
-                 [this, rank](std::int64_t i) {
-                   const auto [begin, end] = range_of(context_.rank(), i);
-                   return SegmentMemory{slot_of(rank, i), (end - begin) * context_.element_bytes()};
-                 }),
-            lane(send, 1, gather ? own : 0,
-                 [this](std::int64_t i) { return memory_in(context_.output, context_.rank(), i); }),
-            lane(receive, 1, gather ? theirs : 0,
-                 [this, rank](std::int64_t i) { return memory_in(context_.output, rank, i); })};
+    using enum SegmentStream::Direction;
+    return {
+        rank,
+        stream(send, 0, theirs,
+               [this, rank](std::int64_t i) {
+                 // What is sent is not written to.
+                 return memory_in(const_cast<std::byte*>(context_.input), rank, i);
+               }),
+        stream(receive, 0, own,
+               [this, rank](std::int64_t i) {
+                 const auto [begin, end] = range_of(context_.rank(), i);
+                 return SegmentMemory{slot_of(rank, i), (end - begin) * context_.element_bytes()};
+               }),
+        stream(send, 1, gather ? own : 0,
+               [this](std::int64_t i) { return memory_in(context_.output, context_.rank(), i); }),
+        stream(receive, 1, gather ? theirs : 0,
+               [this, rank](std::int64_t i) { return memory_in(context_.output, rank, i); })};
   }
 
   std::int64_t longest_share() const {

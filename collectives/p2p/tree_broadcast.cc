@@ -9,7 +9,7 @@
 #include <ringleader/collectives/p2p/algorithm.h>
 
 #include <ringleader/collectives/kernels/pieces.h>
-#include <ringleader/collectives/p2p/lane.h>
+#include <ringleader/collectives/p2p/segment_stream.h>
 
 #include <algorithm>
 #include <bit>
@@ -26,13 +26,14 @@ class TreeBroadcast : public Algorithm {
     unsigned bit = std::bit_ceil(static_cast<unsigned>(context_.size()));
     if (place != 0) {
       bit = place & -place;
-      lanes_.push_back(make_lane(Lane::Direction::receive, place - bit, context_.output));
+      streams_.push_back(
+          make_stream(SegmentStream::Direction::receive, place - bit, context_.output));
     }
     for (bit /= 2; bit > 0; bit /= 2) {
       if (place + bit >= static_cast<unsigned>(context_.size())) continue;
       // What is sent is not written to.
       std::byte* source = place == 0 ? const_cast<std::byte*>(context_.input) : context_.output;
-      lanes_.push_back(make_lane(Lane::Direction::send, place + bit, source));
+      streams_.push_back(make_stream(SegmentStream::Direction::send, place + bit, source));
     }
     is_root_ = place == 0;
   }
@@ -40,10 +41,10 @@ class TreeBroadcast : public Algorithm {
   std::optional<Status> advance() override {
     std::int64_t limit = kAllSegments;
     bool done = true;
-    for (std::size_t i = 0; i < lanes_.size(); ++i) {
-      if (const Status status = lanes_[i].advance(limit); !status.ok()) return status;
-      if (!is_root_ && i == 0) limit = lanes_[0].completed();  // only what has arrived is sent on
-      done = done && lanes_[i].done();
+    for (std::size_t i = 0; i < streams_.size(); ++i) {
+      if (const Status status = streams_[i].advance(limit); !status.ok()) return status;
+      if (!is_root_ && i == 0) limit = streams_[0].completed();  // only what has arrived is sent on
+      done = done && streams_[i].done();
     }
     if (!done) return std::nullopt;
     if (is_root_) {
@@ -53,21 +54,23 @@ class TreeBroadcast : public Algorithm {
     return Status();
   }
 
-  std::int64_t progress() const override { return progress_of(lanes_); }
+  std::int64_t progress() const override { return progress_of(streams_); }
 
  private:
-  Lane make_lane(Lane::Direction direction, unsigned place, std::byte* data) const {
+  SegmentStream make_stream(SegmentStream::Direction direction, unsigned place,
+                            std::byte* data) const {
     const int peer = (static_cast<int>(place) + context_.batch->root) % context_.size();
     const std::int64_t bytes = context_.batch->count() * context_.element_bytes();
     const std::int64_t segment = context_.segment() * context_.element_bytes();
-    return Lane(direction, *context_.endpoint, peer, context_.tag, (bytes + segment - 1) / segment,
-                [=](std::int64_t i) {
-                  return SegmentMemory{data + i * segment, std::min(segment, bytes - i * segment)};
-                });
+    return SegmentStream(
+        direction, *context_.endpoint, peer, context_.tag, (bytes + segment - 1) / segment,
+        [=](std::int64_t i) {
+          return SegmentMemory{data + i * segment, std::min(segment, bytes - i * segment)};
+        });
   }
 
   Context context_;
-  std::vector<Lane> lanes_;
+  std::vector<SegmentStream> streams_;
   bool is_root_ = false;
 };
 

@@ -60,7 +60,7 @@ std::byte* map(int file, std::int64_t bytes) {
   void* const data = ::mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE,
                             MAP_SHARED | MAP_NORESERVE, file, 0);
   if (data == MAP_FAILED) return nullptr;
-  // Both are wishes; without them it is only slower, or a core file only larger.
+  // Both are optional; without them it is only slower, or a core file only larger.
   (void)::madvise(data, static_cast<std::size_t>(bytes), MADV_HUGEPAGE);
   (void)::madvise(data, static_cast<std::size_t>(bytes), MADV_DONTDUMP);
   return static_cast<std::byte*>(data);

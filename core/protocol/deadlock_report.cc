@@ -118,7 +118,9 @@ std::string lacking(const RankPosition& position, const Waiters& waiters, const 
     if (names.size() == DeadlockReport::kWaitsMax) {
       ++more;
     } else {
-      names.push_back(fmt::format("{} of {}", text_of(wait), to_string(ranks)));
+      const bool several = count(ranks) > 1;
+      names.push_back(fmt::format("{}, which {} {} for", text_of(wait), to_string(ranks),
+                                  several ? "wait" : "waits"));
     }
   }
   if (names.empty()) return "";

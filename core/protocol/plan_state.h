@@ -77,7 +77,7 @@ class PlanState {
   void answer(int reporter, std::uint64_t least, std::uint64_t most);
   std::optional<PositionAnnouncement> take_answer(std::uint32_t plan, std::uint64_t reporters);
 
-  /// True once per arming: a rank's wish to leave travels up only once.
+  /// True once per arming: a rank asks to leave only once.
   bool first_leave();
 
  private:

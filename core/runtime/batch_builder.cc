@@ -173,7 +173,7 @@ void prepare_sizes(PreparedBatch& prepared) {
   } else {
     prepared.sizes_out = operation.split_rows;
     if (prepared.batch.op == Op::exchange) {
-      const auto& request = std::get<protocol::Request>(operation.wish);
+      const auto& request = std::get<protocol::Request>(operation.request);
       const int to = peers_of(request.ranks, *prepared.batch.group).to;
       prepared.sizes_out.assign(size, 0);
       if (to >= 0) prepared.sizes_out[static_cast<std::size_t>(to)] = operation.input_shape[0];
@@ -239,7 +239,7 @@ Status prepare(const protocol::Launch& launch, std::shared_ptr<const Group> grou
     if (const auto& operation = prepared.operations[i]) {
       tensor.input = operation->buffers[item.tensor].input;
       tensor.output = operation->buffers[item.tensor].output;
-      tensor.widened = operation->buffers[item.tensor].widened;
+      tensor.wire_type_differs = operation->buffers[item.tensor].wire_type_differs;
       if (!operation->input_shape.empty()) tensor.count = count_of(operation->input_shape);
       const bool same = i > 0 && prepared.operations[i - 1] == operation;  // a group's tensors
       if (!same) {
@@ -314,7 +314,7 @@ Batch consent_batch(PreparedBatch& prepared) {
 Status consent(const PreparedBatch& prepared) {
   for (std::size_t i = 0; i < prepared.consent_in.size(); ++i) {
     if (prepared.consent_in[i] == 0) continue;
-    const auto& request = std::get<protocol::Request>(prepared.operations[0]->wish);
+    const auto& request = std::get<protocol::Request>(prepared.operations[0]->request);
     return Status(Code::no_memory,
                   fmt::format("{}: rank {} has no memory for a result of {} bytes",
                               protocol::describe(request), prepared.batch.group->ranks[i],

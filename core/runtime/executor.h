@@ -75,7 +75,7 @@ class Executor {
     std::unique_ptr<PreparedBatch> prepared;
     enum class Stage : std::uint8_t { sizes, consent, data } stage = Stage::data;
     std::unique_ptr<Batch> exchange;  ///< of the first two stages
-    Backend* backend = nullptr;  ///< for batch()
+    Backend* backend = nullptr;       ///< for batch()
     Ticket ticket = 0;
     bool ended_known = false;  ///< on_ended was called
 

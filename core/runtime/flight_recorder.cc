@@ -61,12 +61,12 @@ void FlightRecorder::submitted(Operation& operation, const protocol::Request* pl
   copy(record.file, file);
   record.line = operation.where.line;
   if (plan != nullptr) {
-    const auto& tensor = plan->tensors[std::get<PlanParameterRequest>(operation.wish).index];
+    const auto& tensor = plan->tensors[std::get<PlanParameterRequest>(operation.request).index];
     record.op = static_cast<std::uint8_t>(tensor.op);
     record.process_set = plan->process_set;
     record.bytes = bytes_of(tensor);
     copy(record.name, tensor.name);
-  } else if (const auto* request = std::get_if<protocol::Request>(&operation.wish)) {
+  } else if (const auto* request = std::get_if<protocol::Request>(&operation.request)) {
     record.op = code_of(*request);
     record.process_set = request->process_set;
     record.bytes = 0;

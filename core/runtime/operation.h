@@ -32,7 +32,7 @@ class Runtime;
 struct TensorBuffers {
   const void* input = nullptr;
   void* output = nullptr;
-  bool widened = false;  ///< see BatchTensor
+  bool wire_type_differs = false;  ///< see BatchTensor
 };
 
 /// A parameter of a registered plan.
@@ -41,13 +41,13 @@ struct PlanParameterRequest {
   std::uint32_t index = 0;
 };
 
-/// Threading: the submitting thread fills in the wish and hands the operation over; from then on
+/// Threading: the submitting thread fills in the request and hands the operation over; from then on
 /// only the thread that drives the runtime writes, until it sets `done`. After that the outcome is
 /// constant and any thread may read it.
 class Operation {
  public:
-  // The wish.
-  std::variant<protocol::Request, PlanParameterRequest> wish;
+  // What is asked for.
+  std::variant<protocol::Request, PlanParameterRequest> request;
   std::vector<TensorBuffers> buffers;    ///< one per tensor of the request
   Shape input_shape;                     ///< this rank's shape, where the result's depends on it
   std::vector<std::int64_t> split_rows;  ///< alltoall: rows for each member

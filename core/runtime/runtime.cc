@@ -57,7 +57,7 @@ void note_forks() {
 }  // namespace
 
 std::string describe(const Operation& operation) {
-  const auto* const request = std::get_if<protocol::Request>(&operation.wish);
+  const auto* const request = std::get_if<protocol::Request>(&operation.request);
   const std::string what = request == nullptr ? "a gradient" : protocol::describe(*request);
   const std::string site = to_string(operation.where);
   return site.empty() ? what : what + " (" + site + ")";
@@ -126,7 +126,7 @@ void Runtime::post(const std::shared_ptr<Operation>& operation, Wake wake) {
   if (forked) throw_forked(operation.get());
   participants_.note();
   if (!operation->streams.empty()) {
-    wait_for_namesake(operation);
+    wait_for_same_name(operation);
     if (Status status = note_streams(*operation); !status.ok()) {
       operation->status = std::move(status);
       operation->done = true;
@@ -139,7 +139,7 @@ void Runtime::post(const std::shared_ptr<Operation>& operation, Wake wake) {
     if (loop && !closed_) {
       drain_mailbox();
       submit(operation);
-      node_stirred_ = pending_ = true;
+      node_needs_round_ = pending_ = true;
       return;
     }
   }
@@ -183,8 +183,8 @@ Status Runtime::wait(const Operation& operation, void* stream) {
 }
 
 /// After wait(stream) a program uses a name again, though the operation may not have ended yet.
-void Runtime::wait_for_namesake(const std::shared_ptr<Operation>& operation) {
-  const auto* const request = std::get_if<protocol::Request>(&operation->wish);
+void Runtime::wait_for_same_name(const std::shared_ptr<Operation>& operation) {
+  const auto* const request = std::get_if<protocol::Request>(&operation->request);
   if (request == nullptr) return;
   std::shared_ptr<Operation> before;
   {
@@ -363,7 +363,7 @@ void Runtime::shutdown() {
     if (shutdown_requested_) return;
     shutdown_requested_ = true;
     node_.request_shutdown();
-    node_stirred_ = true;
+    node_needs_round_ = true;
     ++productive_rounds_;
   }
   std::uint64_t rounds = 0;

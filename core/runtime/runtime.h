@@ -142,7 +142,7 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   void wake_sleepers();
   void ended(Operation& operation, const std::shared_ptr<DeviceEvent>& event);
   Status note_streams(Operation& operation);
-  void wait_for_namesake(const std::shared_ptr<Operation>& operation);
+  void wait_for_same_name(const std::shared_ptr<Operation>& operation);
   void drive(const Operation* operation, const std::function<bool()>& finished);
   void background();
   bool may_drive() const { return options_.any_thread || std::this_thread::get_id() == owner_; }
@@ -168,7 +168,7 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   FlightRecorder flight_;
   std::atomic<std::uint64_t> rounds_{0};  ///< written under the lock
   std::uint64_t rounds_in_vain_ = 0;      ///< since something was done
-  bool node_stirred_ = false;  ///< the node may want something though nothing has come in
+  bool node_needs_round_ = false;  ///< the node may want something though nothing has come in
 
   // The mailbox: guarded by mailbox_mutex_.
   std::mutex mailbox_mutex_;

@@ -39,7 +39,7 @@ bool Runtime::do_round() {
   const std::uint64_t work_before = executor_.work_done();
   rounds_.store(rounds_ + 1, std::memory_order_relaxed);  // for waiters that only look
   bool progress = drain_mailbox();
-  progress |= std::exchange(node_stirred_, false);
+  progress |= std::exchange(node_needs_round_, false);
   if (progress) pump();
   if (poll_batches()) {
     progress = true;
@@ -88,14 +88,14 @@ void Runtime::submit(const std::shared_ptr<Operation>& operation) {
   const protocol::Token token = operations_.push(operation);
   operation->token = token;
   Status status;
-  if (const auto* parameter = std::get_if<PlanParameterRequest>(&operation->wish)) {
+  if (const auto* parameter = std::get_if<PlanParameterRequest>(&operation->request)) {
     const protocol::PlanInfo* plan = node_.catalog().plan(parameter->plan);
     flight_.submitted(*operation, plan == nullptr ? nullptr : plan->request.get(),
                       node_.step_of(parameter->plan), ticks());
     status = node_.submit_parameter(token, parameter->plan, parameter->index, operation->where);
   } else {
     flight_.submitted(*operation, nullptr, -1, ticks());
-    auto& request = std::get<protocol::Request>(operation->wish);
+    auto& request = std::get<protocol::Request>(operation->request);
     operation->negotiation = TraceRange("negotiate", request.name);
     request.where = operation->where;
     status = node_.submit(token, request);
@@ -139,7 +139,7 @@ bool Runtime::poll_batches() {
 /// Does what the node wants until it wants nothing more.
 void Runtime::pump() {
   do {
-    node_stirred_ = false;
+    node_needs_round_ = false;
     actions_ = node_.take_actions(std::move(actions_));
     for (protocol::OutgoingMessage& message : node_.take_messages()) {
       ++counters_.control_messages;
@@ -150,7 +150,7 @@ void Runtime::pump() {
     for (protocol::Action& action : actions_) {
       std::visit([this](auto& a) { act(a); }, action);
     }
-  } while (node_stirred_);
+  } while (node_needs_round_);
 }
 
 void Runtime::act(protocol::Launch& launch) {
@@ -170,7 +170,7 @@ void Runtime::act(protocol::Launch& launch) {
   launched_at_ = 0;
   if (status.code() == Code::unsupported) {
     node_.finished(launch.id, status);  // which all ranks find, for the same reasons
-    node_stirred_ = true;
+    node_needs_round_ = true;
   } else if (!status.ok()) {
     fail(status);
   }
@@ -185,7 +185,7 @@ void Runtime::act(protocol::Completion& completion) {
   operation->negotiation.end();
   operation->value = completion.value;
   flight_.completed(*operation, ticks());
-  const auto* const request = std::get_if<protocol::Request>(&operation->wish);
+  const auto* const request = std::get_if<protocol::Request>(&operation->request);
   if (request != nullptr && request->kind == protocol::RequestKind::join &&
       operation->status.ok()) {
     const std::lock_guard lock(mailbox_mutex_);
@@ -253,7 +253,7 @@ void Runtime::fail(const Status& status) {
   if (node_.failed()) return;
   say(LogLevel::error, status.message());
   node_.lost(status);
-  node_stirred_ = true;
+  node_needs_round_ = true;
 }
 
 }  // namespace ringleader::runtime

@@ -14,7 +14,7 @@ namespace ringleader::runtime {
 
 /// Asks the scheduler to let this thread run soon after it wakes, for a short while, though other
 /// threads are computing on its core. Its share of the core stays what it was. Kernels before 6.12
-/// have no such wish and ignore it.
+/// have no such hint and ignore it.
 inline void ask_for_short_slices() {
 #if defined(__linux__) && defined(SYS_sched_setattr)
   // As in <linux/sched/types.h>, which cannot be included together with <sched.h>.

@@ -40,7 +40,7 @@ class GradientMemory {
   const TensorView& wire(std::size_t index) const { return wires_[index]; }
 
   /// Whether it travels in fewer bits than it has there: on a device, what packs it rounds it.
-  bool widened(std::size_t index) const {
+  bool wire_type_differs(std::size_t index) const {
     return wires_[index].dtype() != wire_type(slots_[index].gradient.dtype(), compressed_);
   }
 

@@ -116,8 +116,8 @@ void check_options(const OptimizerOptions& options) {
   if (workers == 0) return;
   const int ranks = options.process_set.size();
   if (workers < 0 || !std::has_single_bit(static_cast<unsigned>(workers)) || workers % ranks != 0) {
-    refuse(options, fmt::format("virtual_workers is {}: it must be a power of two that the number "
-                                "of ranks, {}, divides",
+    refuse(options, fmt::format("virtual_workers is {}: it must be a power of two and a multiple "
+                                "of the number of ranks ({})",
                                 workers, ranks));
   }
   if (!sums_by_one_tree()) {

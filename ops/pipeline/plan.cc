@@ -51,7 +51,7 @@ void Plan::submit(std::size_t index, runtime::Runtime::Wake wake, SourceLocation
     operation->done = false;  // that of the last step serves again
   } else {
     operation = std::make_shared<Operation>();
-    operation->wish = PlanParameterRequest{plan_, static_cast<std::uint32_t>(index)};
+    operation->request = PlanParameterRequest{plan_, static_cast<std::uint32_t>(index)};
     operation->buffers.push_back(tensor.buffers);
     if (on_device_) operation->streams = {tensor.stream};
   }

@@ -102,7 +102,7 @@ class Replicate : public Pipeline {
  private:
   void place(std::size_t index) {
     void* const gradient = memory_->wire(index).data();
-    plan_->place(index, {gradient, gradient, memory_->widened(index)},
+    plan_->place(index, {gradient, gradient, memory_->wire_type_differs(index)},
                  slots_[index].gradient.stream());
   }
 

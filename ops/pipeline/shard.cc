@@ -269,8 +269,8 @@ class Shard : public Pipeline {
 
   std::size_t bytes_of(const Bucket& bucket) const {
     const auto ranks = static_cast<std::size_t>(ranks_);
-    const std::size_t widened = bucket.travels != bucket.dtype ? bucket.share_bytes() : 0;
-    return ranks * bucket.share_bytes() + (ranks + 1) * bucket.travelling_bytes() + widened;
+    const std::size_t wide_bytes = bucket.travels != bucket.dtype ? bucket.share_bytes() : 0;
+    return ranks * bucket.share_bytes() + (ranks + 1) * bucket.travelling_bytes() + wide_bytes;
   }
 
   static void move(TensorView& tensor, const std::function<void(void*)>& tell, void* to) {

@@ -103,7 +103,7 @@ class SameBits(unittest.TestCase):
         ended, _ = mnist.train("--virtual-workers", 8, "--train-limit", 64, "--epochs", 1, ranks=3,
                                timeout_s=120)
         self.assertNotEqual(ended.exit_code, 0)
-        self.assertIn("power of two that the number of ranks, 3, divides", ended.text)
+        self.assertIn("power of two and a multiple of the number of ranks (3)", ended.text)
 
 
 if __name__ == "__main__":

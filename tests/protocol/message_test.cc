@@ -214,7 +214,7 @@ TEST_CASE("random and altered bytes never crash the decoder or a node") {
     options.size = 9;
     options.radix = 2;
     Node node(options);
-    // Whatever it makes of the bytes, it must survive and still take a wish.
+    // Whatever it makes of the bytes, it must survive and still take a request.
     (void)node.receive(random.between(0, 8), std::make_shared<const Bytes>(bytes)).ok();
     (void)node.take_messages();
     (void)node.take_actions();

@@ -56,7 +56,8 @@ TEST_CASE("a rank that is late is warned about once, with what it has not submit
   CHECK(contains(network.notices[0], "10 s (RINGLEADER_STALL_WARNING_S)"));
   CHECK(contains(network.notices[0], "ranks 0-3: wait for allreduce 'slow', 10."));
   CHECK(contains(network.notices[0],
-                 "rank 4: has nothing pending; has not submitted allreduce 'slow' of ranks 0-3"));
+                 "rank 4: has nothing pending; has not submitted allreduce 'slow', "
+                 "which ranks 0-3 wait for"));
   const Token last = network.submit(4, allreduce_of("slow"));
   network.settle();
   CHECK(network.status(4, last).ok());

@@ -19,7 +19,7 @@ void describe(Operation& operation, const std::string& name) {
   protocol::Request request;
   request.name = name;
   request.tensors = {{"", {3, 5}, DType::f32}};
-  operation.wish = request;
+  operation.request = request;
   operation.where = SourceLocation{"somewhere/else/train.cc", 77};
 }
 

@@ -53,7 +53,7 @@ std::shared_ptr<Operation> sum_of(const std::string& name, std::vector<float>& v
   protocol::Request request;
   request.name = name;
   request.tensors = {{"", {static_cast<std::int64_t>(values.size())}, DType::f32}};
-  operation->wish = request;
+  operation->request = request;
   operation->buffers = {{values.data(), values.data()}};
   return operation;
 }

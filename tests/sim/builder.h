@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ScenarioBuilder: the parts of which the generator makes scenarios. Every rank gets the wishes of
-// a phase as one block, in an order of its own.
+// ScenarioBuilder: the parts of which the generator makes scenarios. Every rank gets the
+// submissions of a phase as one block, in an order of its own.
 #pragma once
 
 #include "random.h"
@@ -75,7 +75,7 @@ class ScenarioBuilder {
     for (std::vector<Block>& later : std::exchange(later_, {})) finish(std::move(later), thread);
   }
 
-  /// Where the wishes of a later phase of the blocks' plans go.
+  /// Where the submissions of a later phase of the blocks' plans go.
   std::vector<Block>& blocks_of(int phase, std::vector<Block>& first) {
     if (phase == 0) return first;
     while (later_.size() < static_cast<std::size_t>(phase)) later_.push_back(empty_blocks());
@@ -90,11 +90,11 @@ class ScenarioBuilder {
     }
   }
 
-  /// The same wish a second time, which must be refused while the first is in flight.
+  /// The same submission a second time, which must be refused while the first is in flight.
   void repeat_one(Block& block) {
     const std::size_t index = random_.below(block.size());
     if (block[index].plan_parameter || operation(block[index].operation).is_join) return;
-    Wish again = block[index];
+    Submission again = block[index];
     again.repeated = true;
     block.insert(block.begin() + static_cast<std::ptrdiff_t>(index) + 1, std::move(again));
   }
@@ -103,18 +103,18 @@ class ScenarioBuilder {
     return random_.between(0, static_cast<int>(scenario_.process_sets.size()) - 1);
   }
 
-  Wish plan_wish(int process_set, int parameters, const std::string& name) {
-    Wish wish;
-    wish.request.kind = protocol::RequestKind::register_plan;
-    wish.request.process_set = static_cast<std::uint32_t>(process_set);
-    wish.request.name = name;
+  Submission plan_submission(int process_set, int parameters, const std::string& name) {
+    Submission submission;
+    submission.request.kind = protocol::RequestKind::register_plan;
+    submission.request.process_set = static_cast<std::uint32_t>(process_set);
+    submission.request.name = name;
     for (int i = 0; i < parameters; ++i) {
-      wish.request.tensors.push_back({"p" + std::to_string(i),
-                                      {random_.between(1, 300)},
-                                      random_.chance(80) ? DType::f32 : DType::f64});
+      submission.request.tensors.push_back({"p" + std::to_string(i),
+                                            {random_.between(1, 300)},
+                                            random_.chance(80) ? DType::f32 : DType::f64});
     }
-    wish.operation = add_operation(name, process_set);
-    return wish;
+    submission.operation = add_operation(name, process_set);
+    return submission;
   }
 
   /// Several phases, and other verbs than allreduce.

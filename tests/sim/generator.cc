@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Scenarios made from a seed, phase by phase. Every rank of a phase's process set gets the phase's
-// wishes as one block, in an order of its own.
+// submissions as one block, in an order of its own.
 #include "builder.h"
 #include "spoil.h"
 
@@ -57,41 +57,41 @@ class Generator : ScenarioBuilder {
       if (random_.chance(50)) ranks.push_back(rank);
     }
     if (ranks.empty()) ranks.push_back(random_.between(0, scenario_.ranks - 1));
-    Wish wish;
-    wish.request.kind = protocol::RequestKind::add_process_set;
-    wish.request.name = "set";
-    wish.request.ranks.assign(ranks.begin(), ranks.end());
-    wish.makes_process_set = static_cast<int>(scenario_.process_sets.size());
-    wish.operation = add_operation("set", 0);
+    Submission submission;
+    submission.request.kind = protocol::RequestKind::add_process_set;
+    submission.request.name = "set";
+    submission.request.ranks.assign(ranks.begin(), ranks.end());
+    submission.makes_process_set = static_cast<int>(scenario_.process_sets.size());
+    submission.operation = add_operation("set", 0);
     scenario_.process_sets.push_back(ranks);
     std::vector<Block> blocks = empty_blocks();
-    for (Block& block : blocks) block.push_back(wish);
+    for (Block& block : blocks) block.push_back(submission);
     finish(std::move(blocks));
   }
 
   void add_plan() {
     Plan plan{any_process_set(), random_.between(1, 8)};
-    Wish wish =
-        plan_wish(plan.process_set, plan.parameters, "plan" + std::to_string(plans_.size()));
+    Submission submission =
+        plan_submission(plan.process_set, plan.parameters, "plan" + std::to_string(plans_.size()));
     if (random_.chance(30)) {
-      add_phases(plan, wish.request);
+      add_phases(plan, submission.request);
     } else {
-      plan.phases.assign(wish.request.tensors.size(), 0);
+      plan.phases.assign(submission.request.tensors.size(), 0);
     }
-    wish.plan = static_cast<int>(plans_.size());
+    submission.plan = static_cast<int>(plans_.size());
     plans_.push_back(plan);
     std::vector<Block> blocks = empty_blocks();
-    for (const int rank : members(plan.process_set)) block_of(rank, blocks).push_back(wish);
+    for (const int rank : members(plan.process_set)) block_of(rank, blocks).push_back(submission);
     finish(std::move(blocks));
   }
 
   /// One rank registers other parameters than the rest: nobody gets the plan.
   void add_mismatched_plan() {
     if (scenario_.ranks < 2) return;
-    const Wish wish = plan_wish(0, random_.between(2, 5), "wrong plan");
-    operation(wish.operation).expected = Expected::mismatch;
+    const Submission submission = plan_submission(0, random_.between(2, 5), "wrong plan");
+    operation(submission.operation).expected = Expected::mismatch;
     std::vector<Block> blocks = empty_blocks();
-    for (Block& block : blocks) block.push_back(wish);
+    for (Block& block : blocks) block.push_back(submission);
     spoil_plan(block_of(any_of(members(0)), blocks)[0].request, random_);
     finish(std::move(blocks));
   }
@@ -99,12 +99,12 @@ class Generator : ScenarioBuilder {
   void add_plan_step(std::vector<Block>& blocks, int plan, const std::vector<int>& ranks) {
     const Plan& info = plans_[static_cast<std::size_t>(plan)];
     for (int i = 0; i < info.parameters; ++i) {
-      Wish wish;
-      wish.plan = plan;
-      wish.plan_parameter = i;
-      wish.operation = add_operation("parameter" + std::to_string(i), info.process_set);
+      Submission submission;
+      submission.plan = plan;
+      submission.plan_parameter = i;
+      submission.operation = add_operation("parameter" + std::to_string(i), info.process_set);
       std::vector<Block>& place = blocks_of(info.phases[static_cast<std::size_t>(i)], blocks);
-      for (const int rank : ranks) block_of(rank, place).push_back(wish);
+      for (const int rank : ranks) block_of(rank, place).push_back(submission);
     }
   }
 
@@ -124,15 +124,15 @@ class Generator : ScenarioBuilder {
       if (spoilt) info.expected = Expected::mismatch;
       const int spoiler = any_of(ranks);
       for (const int rank : ranks) {
-        Wish wish;
-        wish.request = request;
-        wish.operation = index;
+        Submission submission;
+        submission.request = request;
+        submission.operation = index;
         if (request.op == Op::allgather || request.op == Op::alltoall ||
             request.op == Op::exchange) {
-          wish.request.tensors[0].shape[0] += rank;
+          submission.request.tensors[0].shape[0] += rank;
         }
-        if (spoilt && rank == spoiler) spoil(wish.request, random_);
-        block_of(rank, blocks).push_back(std::move(wish));
+        if (spoilt && rank == spoiler) spoil(submission.request, random_);
+        block_of(rank, blocks).push_back(std::move(submission));
       }
     }
   }
@@ -192,13 +192,13 @@ class Generator : ScenarioBuilder {
       }
       finish(std::move(blocks));
     }
-    Wish wish;
-    wish.request.kind = protocol::RequestKind::join;
-    wish.request.name = "join";
-    wish.operation = add_operation("join", 0);
-    operation(wish.operation).is_join = true;
+    Submission submission;
+    submission.request.kind = protocol::RequestKind::join;
+    submission.request.name = "join";
+    submission.operation = add_operation("join", 0);
+    operation(submission.operation).is_join = true;
     std::vector<Block> blocks = empty_blocks();
-    for (Block& block : blocks) block.push_back(wish);
+    for (Block& block : blocks) block.push_back(submission);
     finish(std::move(blocks));
   }
 
@@ -224,11 +224,11 @@ class Generator : ScenarioBuilder {
       const int other = add_operation("wring", 0);
       operation(usual).expected = operation(other).expected = Expected::stalled;
       for (int rank = 0; rank < scenario_.ranks; ++rank) {
-        Wish wish;
-        wish.request = request;
-        wish.operation = rank == culprit ? other : usual;
-        if ((rank == culprit) != (i == 1)) wish.request.name = "wring";
-        block_of(rank, blocks).push_back(std::move(wish));
+        Submission submission;
+        submission.request = request;
+        submission.operation = rank == culprit ? other : usual;
+        if ((rank == culprit) != (i == 1)) submission.request.name = "wring";
+        block_of(rank, blocks).push_back(std::move(submission));
       }
       finish(std::exchange(blocks, empty_blocks()));
     }

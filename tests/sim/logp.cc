@@ -112,10 +112,10 @@ void LogP::deliver_all() {
 }
 
 /// The subtree first, so that its messages have been dealt with when the rank itself comes.
-void LogP::visit(int rank, const std::function<void(int)>& wish) {
+void LogP::visit(int rank, const std::function<void(int)>& submission) {
   const protocol::Tree tree{rank, options_.ranks, options_.radix};
-  for (int i = 0; i < tree.child_count(); ++i) visit(tree.child(i), wish);
-  wish(rank);
+  for (int i = 0; i < tree.child_count(); ++i) visit(tree.child(i), submission);
+  submission(rank);
   pump(rank, false);
   deliver_all();
 }
@@ -138,7 +138,7 @@ void LogP::register_plan() {
   visit(0, [this](int rank) { submit_parameters(rank); });
 }
 
-Traffic LogP::run(const std::function<void(int)>& wish) {
+Traffic LogP::run(const std::function<void(int)>& submission) {
   traffic_ = Traffic();
   double begin = 0;
   for (Rank& rank : ranks_) begin = std::max(begin, rank.free_at);
@@ -147,7 +147,7 @@ Traffic LogP::run(const std::function<void(int)>& wish) {
     rank.received = 0;
   }
   for (int rank = 0; rank < options_.ranks; ++rank) {
-    wish(rank);
+    submission(rank);
     pump(rank, true);
   }
   double end = begin;

@@ -85,8 +85,8 @@ class LogP {
   void pump(int rank, bool timed);
   void deliver(int from, int to, const protocol::Payload& bytes, bool timed);
   void deliver_all();
-  void visit(int rank, const std::function<void(int)>& wish);
-  Traffic run(const std::function<void(int)>& wish);
+  void visit(int rank, const std::function<void(int)>& submission);
+  Traffic run(const std::function<void(int)>& submission);
 
   LogPOptions options_;
   Random random_;

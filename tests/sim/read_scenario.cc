@@ -81,42 +81,42 @@ class ScenarioReader {
     std::map<std::string, int> uses;
     std::vector<Block> blocks;
     for (std::size_t plan = 0; plan < plan_names_.size(); ++plan) {
-      Wish wish;
-      wish.request.kind = protocol::RequestKind::register_plan;
-      wish.request.name = plan_names_[plan];
+      Submission submission;
+      submission.request.kind = protocol::RequestKind::register_plan;
+      submission.request.name = plan_names_[plan];
       for (int i = 0; i < plan_sizes_[plan]; ++i) {
-        wish.request.tensors.push_back({"p" + std::to_string(i), {8}, DType::f32});
+        submission.request.tensors.push_back({"p" + std::to_string(i), {8}, DType::f32});
       }
-      wish.plan = static_cast<int>(plan);
-      wish.operation = operation_of("plan " + plan_names_[plan], uses);
-      blocks.push_back({wish});
+      submission.plan = static_cast<int>(plan);
+      submission.operation = operation_of("plan " + plan_names_[plan], uses);
+      blocks.push_back({submission});
     }
     std::istringstream parts(text);
     for (std::string part; std::getline(parts, part, ';');) {
       std::istringstream words(part);
       Block& block = blocks.emplace_back();
-      for (std::string word; words >> word;) block.push_back(wish_of(word, uses));
+      for (std::string word; words >> word;) block.push_back(submission_of(word, uses));
     }
     return blocks;
   }
 
-  Wish wish_of(const std::string& word, std::map<std::string, int>& uses) {
-    Wish wish;
-    wish.operation = operation_of(word, uses);
-    wish.request.name = word;
+  Submission submission_of(const std::string& word, std::map<std::string, int>& uses) {
+    Submission submission;
+    submission.operation = operation_of(word, uses);
+    submission.request.name = word;
     const std::size_t dot = word.find('.');
     const auto plan = std::find(plan_names_.begin(), plan_names_.end(), word.substr(0, dot));
     if (dot != std::string::npos && plan != plan_names_.end()) {
-      wish.plan = static_cast<int>(plan - plan_names_.begin());
-      wish.plan_parameter = std::stoi(word.substr(dot + 1));
+      submission.plan = static_cast<int>(plan - plan_names_.begin());
+      submission.plan_parameter = std::stoi(word.substr(dot + 1));
     } else if (word == "join") {
-      wish.request.kind = protocol::RequestKind::join;
+      submission.request.kind = protocol::RequestKind::join;
     } else if (word.rfind("barrier=", 0) == 0) {
-      wish.request.kind = protocol::RequestKind::barrier;
+      submission.request.kind = protocol::RequestKind::barrier;
     } else {
-      wish.request.tensors = {{"", {4}, DType::f32}};
+      submission.request.tensors = {{"", {4}, DType::f32}};
     }
-    return wish;
+    return submission;
   }
 
   void mark_operations() {

@@ -2,8 +2,8 @@
 //
 // Scenario: what the virtual ranks do, generated from a seed or read from a file.
 //
-// A rank's program is one sequence of blocks per thread. A thread submits the wishes of a block one
-// by one, waits until all of them have completed, and goes on to the next block.
+// A rank's program is one sequence of blocks per thread. A thread submits the submissions of a
+// block one by one, waits until all of them have completed, and goes on to the next block.
 #pragma once
 
 #include <ringleader/core/protocol/request.h>
@@ -33,7 +33,7 @@ struct Operation {
   bool is_join = false;
 };
 
-struct Wish {
+struct Submission {
   int operation = 0;                  ///< index in Scenario::operations
   protocol::Request request;          ///< process_set is an index of the scenario
   std::optional<int> plan_parameter;  ///< instead of the request: parameter of `plan`
@@ -42,7 +42,7 @@ struct Wish {
   bool repeated = false;  ///< submitted again while it is in flight, which must be refused
 };
 
-using Block = std::vector<Wish>;
+using Block = std::vector<Submission>;
 using Program = std::vector<std::vector<Block>>;  ///< per thread
 
 /// What happens to one message on its way.
@@ -60,9 +60,9 @@ struct Scenario {
   std::size_t names_max = 1000;
   int delay_max = 20;                          ///< of a message, in ticks of virtual time
   int skew_max = 0;                            ///< what some links are slower than others
-  int think_max = 20;                          ///< between two wishes of a rank
+  int think_max = 20;                          ///< between two submissions of a rank
   int wake_max = 1;                            ///< until a thread sees that it need not wait
-  int burst_percent = 0;                       ///< that the next wish follows at once
+  int burst_percent = 0;                       ///< that the next submission follows at once
   std::int64_t grace = 0;                      ///< until a blocked rank says so; 0: never
   std::vector<std::vector<int>> process_sets;  ///< world ranks; the first is the world
   std::vector<Operation> operations;

@@ -80,7 +80,7 @@ class Simulation {
            std::to_string(operation);
   }
 
-  /// A thread of the rank submits its next wish.
+  /// A thread of the rank submits its next submission.
   void think(int rank, std::size_t index) {
     VirtualRank& state = at(rank);
     if (state.dead || state.has_finished(index)) return;
@@ -88,10 +88,10 @@ class Simulation {
       return timeline_.after(scenario_.think_max, [=, this] { think(rank, index); });
     VirtualThread& thread = state.threads[index];
     const Block& block = state.program()[index][thread.block];
-    if (thread.wish < block.size()) {
+    if (thread.submission < block.size()) {
       do {  // what is submitted in a burst goes into one message
-        submit(rank, index, block[thread.wish++]);
-      } while (thread.wish < block.size() && random_.chance(scenario_.burst_percent));
+        submit(rank, index, block[thread.submission++]);
+      } while (thread.submission < block.size() && random_.chance(scenario_.burst_percent));
       pump(rank);
       timeline_.after(random_.between(1, scenario_.think_max), [=, this] { think(rank, index); });
     } else {
@@ -112,31 +112,32 @@ class Simulation {
       return;
     }
     ++thread.block;
-    thread.wish = 0;
+    thread.submission = 0;
     if (index == 0) note_quiet(rank);
     timeline_.after(1, [=, this] { think(rank, index); });
   }
 
-  void submit(int rank, std::size_t thread, const Wish& wish) {
+  void submit(int rank, std::size_t thread, const Submission& submission) {
     VirtualRank& state = at(rank);
     const protocol::Token token = state.next_token++;
     Status status;
-    if (wish.plan_parameter) {
-      const auto plan = state.plans.find(wish.plan);
+    if (submission.plan_parameter) {
+      const auto plan = state.plans.find(submission.plan);
       if (plan == state.plans.end()) return;  // registering it failed with the shutdown
       status = state.node->submit_parameter(token, plan->second,
-                                            static_cast<std::uint32_t>(*wish.plan_parameter));
+                                            static_cast<std::uint32_t>(*submission.plan_parameter));
       if (status.code() == Code::duplicate_name) {  // of the step before: again later
-        --state.threads[thread].wish;
+        --state.threads[thread].submission;
         return;
       }
     } else {
-      protocol::Request request = wish.request;
+      protocol::Request request = submission.request;
       const auto set = state.process_sets.find(static_cast<int>(request.process_set));
       if (set == state.process_sets.end()) return;
       request.process_set = set->second;
-      const bool refused = wish.repeated && state.is_pending(wish.operation);
-      if (wish.repeated && !refused) return;  // the first is over; this would be another operation
+      const bool refused = submission.repeated && state.is_pending(submission.operation);
+      if (submission.repeated && !refused)
+        return;  // the first is over; this would be another operation
       status = state.node->submit(token, request);
       if (refused && !state.node->stopped() && status.code() != Code::duplicate_name &&
           status.code() != Code::shutdown) {
@@ -144,16 +145,16 @@ class Simulation {
       }
       if (refused) return;
     }
-    trace(rank, "submits " + name_of(wish.operation));
+    trace(rank, "submits " + name_of(submission.operation));
     if (!status.ok()) {
       if (!state.node->stopped() && status.code() != Code::shutdown) {
         checker_.fail("I2", "rank " + std::to_string(rank) + " is refused: " + status.message());
       }
       return;
     }
-    state.pending[token] = {wish, thread};
+    state.pending[token] = {submission, thread};
     state.threads[thread].submitted.push_back(token);
-    checker_.submitted(rank, wish.operation);
+    checker_.submitted(rank, submission.operation);
   }
 
   /// Takes what the node wants done.
@@ -236,17 +237,17 @@ class Simulation {
     std::vector<int> operations;
     for (const protocol::LaunchItem& item : launch.items) {
       const auto found = state.pending.find(item.token);
-      operations.push_back(found == state.pending.end() ? -1 : found->second.wish.operation);
+      operations.push_back(found == state.pending.end() ? -1 : found->second.submission.operation);
     }
     std::string names;
     for (const int operation : operations) names += " " + name_of(operation);
     trace(rank, "launches on channel " + std::to_string(launch.channel) + ":" + names +
                     (launch.replayed ? " (replayed)" : ""));
     checker_.launched(rank, launch, operations);
-    auto& meeting = meetings_[{launch.channel, launched_[{rank, launch.channel}]++}];
-    meeting.push_back({rank, launch.id});
-    if (meeting.size() < state.node->catalog().size_of_set(launch.process_set)) return;
-    for (const auto& [member, id] : meeting) {
+    auto& rendezvous = rendezvous_[{launch.channel, launched_[{rank, launch.channel}]++}];
+    rendezvous.push_back({rank, launch.id});
+    if (rendezvous.size() < state.node->catalog().size_of_set(launch.process_set)) return;
+    for (const auto& [member, id] : rendezvous) {
       timeline_.after(random_.between(1, scenario_.delay_max), [this, member = member, id = id] {
         if (at(member).dead) return;
         at(member).node->finished(id);
@@ -262,16 +263,16 @@ class Simulation {
       checker_.fail("I2", "rank " + std::to_string(rank) + " completes an unknown token");
       return;
     }
-    const auto [wish, thread] = found->second;
+    const auto [submission, thread] = found->second;
     state.pending.erase(found);
-    trace(rank, name_of(wish.operation) +
+    trace(rank, name_of(submission.operation) +
                     " ends: " + (completion.status.ok() ? "ok" : completion.status.message()));
     if (completion.status.ok()) {
       const auto id = static_cast<std::uint32_t>(completion.value);
-      if (wish.makes_process_set >= 0) state.process_sets[wish.makes_process_set] = id;
-      if (wish.plan >= 0 && !wish.plan_parameter) state.plans[wish.plan] = id;
+      if (submission.makes_process_set >= 0) state.process_sets[submission.makes_process_set] = id;
+      if (submission.plan >= 0 && !submission.plan_parameter) state.plans[submission.plan] = id;
     }
-    checker_.completed(rank, wish.operation, completion);
+    checker_.completed(rank, submission.operation, completion);
     if (state.threads[thread].awaited == completion.token) {
       timeline_.after(random_.between(1, scenario_.wake_max),
                       [=, this, thread = thread] { wait(rank, thread); });
@@ -313,7 +314,7 @@ class Simulation {
   Timeline timeline_;
   std::map<std::pair<int, int>, std::int64_t> arrivals_;
   std::map<std::pair<std::uint32_t, std::uint64_t>, std::vector<std::pair<int, std::uint64_t>>>
-      meetings_;
+      rendezvous_;
   std::map<std::pair<int, std::uint32_t>, std::uint64_t> launched_;
   Decoder decoder_;
   int quiet_ranks_ = 0;

@@ -17,17 +17,17 @@
 
 namespace ringleader::sim {
 
-/// Submits the wishes of a block, then waits for them one after another. A thread whose operation
-/// has completed takes its time to notice, and seems to wait until then.
+/// Submits the submissions of a block, then waits for them one after another. A thread whose
+/// operation has completed takes its time to notice, and seems to wait until then.
 struct VirtualThread {
   std::size_t block = 0;
-  std::size_t wish = 0;
+  std::size_t submission = 0;
   std::vector<protocol::Token> submitted;  ///< of this block, as far as it has not waited for them
   protocol::Token awaited = protocol::kNoToken;
 };
 
 struct PendingWish {
-  Wish wish;
+  Submission submission;
   std::size_t thread = 0;
 };
 
@@ -70,7 +70,7 @@ struct VirtualRank {
 
   bool is_pending(int operation) const {
     return std::any_of(pending.begin(), pending.end(), [operation](const auto& item) {
-      return item.second.wish.operation == operation;
+      return item.second.submission.operation == operation;
     });
   }
 

@@ -40,11 +40,11 @@ Transport::Transport(const std::string& name, int rank, int size, const std::ato
 Transport::~Transport() { munmap(segment_, segment_bytes_); }
 
 void Transport::meet() {
-  ++meetings_;
-  arrived_[rank_].store(meetings_);
+  ++rendezvous_;
+  arrived_[rank_].store(rendezvous_);
   syscall(SYS_futex, &arrived_[rank_], FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
   for (int rank = 0; rank < size_; ++rank) {
-    for (std::uint32_t seen = arrived_[rank]; seen < meetings_ && !stop_; seen = arrived_[rank]) {
+    for (std::uint32_t seen = arrived_[rank]; seen < rendezvous_ && !stop_; seen = arrived_[rank]) {
       const timespec patience = {0, kStopNs};
       syscall(SYS_futex, &arrived_[rank], FUTEX_WAIT, seen, &patience, nullptr, 0);
     }

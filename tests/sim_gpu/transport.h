@@ -42,7 +42,7 @@ class Transport {
   std::size_t segment_bytes_ = 0;
   std::atomic<std::uint32_t>* arrived_ = nullptr;  ///< by rank: how often it has met the others
   std::byte* slots_ = nullptr;
-  std::uint32_t meetings_ = 0;
+  std::uint32_t rendezvous_ = 0;
 };
 
 }  // namespace sim_gpu

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lane: an ordered stream of segments to or from one rank, with a few of them in flight. All
-// algorithms of this folder are compositions of lanes; what makes one an algorithm is how far each
-// lane may go, as a function of how far the others have got.
+// SegmentStream: an ordered stream of segments to or from one rank, with a few of them in flight.
+// All algorithms of this folder are compositions of streams; what makes one an algorithm is how far
+// each stream may go, as a function of how far the others have got.
 //
-//   Lane send(Lane::Direction::send, endpoint, peer, tag, segments, locate);
+//   SegmentStream send(SegmentStream::Direction::send, endpoint, peer, tag, segments, locate);
 //   send.advance(limit);              // may now send segments [0, limit)
 //   send.completed();                 // segments whose memory may be reused
 #pragma once
@@ -28,22 +28,22 @@ struct SegmentMemory {
   std::int64_t bytes = 0;
 };
 
-/// Where segment `index` of a lane lies. Called once per segment, when it is posted.
+/// Where segment `index` of a stream lies. Called once per segment, when it is posted.
 using Locate = std::function<SegmentMemory(std::int64_t index)>;
 
-/// Segments in flight per lane: enough for one to travel while the next is prepared, few enough
+/// Segments in flight per stream: enough for one to travel while the next is prepared, few enough
 /// that they stay in the cache.
 constexpr std::int64_t kWindow = 4;
 
-/// The limit of a lane that waits for no other.
+/// The limit of a stream that waits for no other.
 constexpr std::int64_t kAllSegments = std::numeric_limits<std::int64_t>::max();
 
-class Lane {
+class SegmentStream {
  public:
   enum class Direction : std::uint8_t { send, receive };
 
-  Lane(Direction direction, Endpoint& endpoint, int peer, int tag, std::int64_t segments,
-       Locate locate)
+  SegmentStream(Direction direction, Endpoint& endpoint, int peer, int tag, std::int64_t segments,
+                Locate locate)
       : direction_(direction),
         endpoint_(&endpoint),
         peer_(peer),
@@ -74,9 +74,9 @@ class Lane {
   std::array<Message, kWindow> in_flight_;  ///< segment i at i % kWindow
 };
 
-inline std::int64_t progress_of(const std::vector<Lane>& lanes) {
+inline std::int64_t progress_of(const std::vector<SegmentStream>& streams) {
   std::int64_t total = 0;
-  for (const Lane& lane : lanes) total += lane.progress();
+  for (const SegmentStream& stream : streams) total += stream.progress();
   return total;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <ringleader/collectives/p2p/lane.h>
+#include <ringleader/collectives/p2p/segment_stream.h>
 
 #include <ringleader/core/traffic.h>
 
@@ -7,7 +7,7 @@
 
 namespace ringleader::p2p {
 
-Status Lane::advance(std::int64_t limit) {
+Status SegmentStream::advance(std::int64_t limit) {
   limit = std::min(limit, segments_);
   const std::int64_t enough = completed_ + kWindow;  // work per call is bounded
   for (;;) {
@@ -23,7 +23,7 @@ Status Lane::advance(std::int64_t limit) {
   }
 }
 
-Status Lane::post(std::int64_t index) {
+Status SegmentStream::post(std::int64_t index) {
   const SegmentMemory memory = locate_(index);
   Message& message = in_flight_[static_cast<std::size_t>(index % kWindow)];
   if (direction_ == Direction::receive) {

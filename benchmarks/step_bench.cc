@@ -15,6 +15,9 @@
 //   mpi-flat    the best of MPI, one contiguous tensor, after the backward pass
 //   limit       the same loads and stores with no synchronization, after no backward pass
 //
+// With --sharded: a step with the optimizer's state divided among the ranks, in turn with one in
+// which every rank has all of it. Both make the same plain update.
+//
 // ideal_ms is the step with perfect overlap: each gradient travels in its share of the limit's time
 // as soon as it is ready, and takes nothing from the backward pass. Where the reduction needs the
 // cores that compute, as on one node, no step can be as short; between hosts it can.
@@ -37,6 +40,7 @@
 #include <cstring>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <numeric>
 #include <random>
 #include <string>
@@ -54,6 +58,7 @@ struct Options {
   double compute_ms = 0;
   std::string compute = "spin";
   bool overlap = false;
+  bool sharded = false;
   int skew_us = 0;
   int warmup = 4;
   int steps = 20;
@@ -216,6 +221,71 @@ nlohmann::ordered_json run(const Options& options) {
   return result;
 }
 
+/// A model whose tensors the wrapper may move, with plain gradient descent as its update.
+class MovableModel {
+ public:
+  MovableModel(const Options& options, Sharding sharding) {
+    const std::vector<std::int64_t>& counts = models().at(options.model);
+    parameters_.reserve(counts.size());
+    gradients_.reserve(counts.size());
+    std::vector<Slot> slots;
+    for (const std::int64_t count : counts) {
+      auto& parameter = parameters_.emplace_back(static_cast<std::size_t>(count));
+      auto& gradient = gradients_.emplace_back(static_cast<std::size_t>(count));
+      slots.push_back({"gradient" + std::to_string(slots.size()),
+                       TensorView(parameter.data(), {count}), TensorView(gradient.data(), {count}),
+                       [](void*) {}, [](void*) {}});
+    }
+    OptimizerOptions optimizer_options;
+    optimizer_options.name = sharding == Sharding::none ? "replicated" : "sharded";
+    optimizer_options.sharding = sharding;
+    optimizer_ = std::make_unique<Optimizer>(std::move(slots), Update{}, GradientMeaning::mean,
+                                             optimizer_options);
+  }
+
+  void step() { optimizer_->step(); }
+
+ private:
+  struct Update {
+    void operator()(const std::vector<Slot>& slots) const {
+      for (const Slot& slot : slots) {
+        auto* const weights = static_cast<float*>(slot.parameter.data());
+        const auto* const gradients = static_cast<const float*>(slot.gradient.data());
+        for (std::int64_t i = 0; i < slot.parameter.count(); ++i) {
+          weights[i] -= 0.01F * gradients[i];
+        }
+      }
+    }
+  };
+  using Optimizer = decltype(DistributedOptimizer(std::declval<std::vector<Slot>>(),
+                                                  std::declval<Update>(), GradientMeaning::mean));
+
+  std::vector<std::vector<float>> parameters_;
+  std::vector<std::vector<float>> gradients_;
+  std::unique_ptr<Optimizer> optimizer_;
+};
+
+nlohmann::ordered_json run_sharded(const Options& options) {
+  MovableModel replicated(options, Sharding::none);
+  MovableModel sharded(options, Sharding::optimizer_state);
+  const std::vector<Contender> contenders = {{"sharded", [&] { sharded.step(); }},
+                                             {"replicated", [&] { replicated.step(); }}};
+  const auto times = interleave(contenders, {options.warmup, options.steps, 1});
+  nlohmann::ordered_json result = {{"model", options.model}, {"ranks", size()}};
+  result.update(counts_of(contenders[0].run));
+  for (std::size_t i = 0; i < contenders.size(); ++i) {
+    const Ratio ratio = ratio_of(times[0], times[i]);
+    const double ms = quantile(times[i], 0.5) / 1e3;
+    result["times"].push_back({{"name", contenders[i].name},
+                               {"step_ms", ms},
+                               {"exposed_ms", ms},
+                               {"over_ours", ratio.median},
+                               {"q25", ratio.q25},
+                               {"q75", ratio.q75}});
+  }
+  return result;
+}
+
 void print(const nlohmann::ordered_json& result) {
   for (const auto& [key, value] : result.items()) {
     if (key != "times") fmt::print("{:18} {}\n", key, value.dump());
@@ -240,6 +310,7 @@ int main(int argc, char** argv) {
   app.add_option("--compute", options.compute, "what the processor does meanwhile")
       ->check(CLI::IsMember({"spin", "sleep"}));
   app.add_flag("--overlap", options.overlap, "announce each gradient when it is ready");
+  app.add_flag("--sharded", options.sharded, "sharded against replicated optimizer state");
   app.add_option("--skew-us", options.skew_us, "each rank is late by up to so much, at random")
       ->check(CLI::Range(0, 10'000'000));
   app.add_option("-w,--warmup_iters", options.warmup)->check(CLI::Range(0, 1000));
@@ -252,7 +323,7 @@ int main(int argc, char** argv) {
   MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided);
   {
     const Session session;
-    const nlohmann::ordered_json result = run(options);
+    const nlohmann::ordered_json result = options.sharded ? run_sharded(options) : run(options);
     if (rank() == 0) {
       print(result);
       if (!options.json.empty()) std::ofstream(options.json) << result.dump(2) << "\n";

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Batch: tensors that run as one collective, as a backend sees them. Everything in it except the
-// pointers is equal on all ranks of the group, save where a member says otherwise.
+// Batch: the tensors of one collective, as a backend sees them. Everything except the pointers is
+// equal on all ranks of the group, unless a member says otherwise.
 #pragma once
 
 #include <ringleader/core/tensor.h>
@@ -9,12 +9,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <numeric>
 #include <utility>
 #include <vector>
 
 namespace ringleader {
 
-/// The ranks of one channel. Batches of a channel run in the same order on all of them.
+/// The ranks of one channel. All of them run the channel's batches in the same order.
 struct Group {
   std::uint32_t channel = 0;  ///< never reused, equal on all members
   std::vector<int> ranks;     ///< world ranks of the members, ascending
@@ -23,14 +24,14 @@ struct Group {
   int size() const { return static_cast<int>(ranks.size()); }
 };
 
-/// One tensor of a batch. `input` and `output` are the same memory, or do not overlap; for
-/// allgather and reduce_scatter the smaller one may also be this rank's own block of the larger.
+/// One tensor of a batch. `input` and `output` are either the same memory or do not overlap. For
+/// allgather and reduce_scatter, the smaller may also be this rank's own block of the larger.
 struct BatchTensor {
   const void* input = nullptr;
   void* output = nullptr;
   std::int64_t count = 0;  ///< elements of the input on this rank
 
-  /// Of an allreduce in device memory: f32 that travels as the 16-bit floats of the batch.
+  /// Allreduce in device memory only: this tensor is f32 but travels as the batch's 16-bit floats.
   bool wire_type_differs = false;
 };
 
@@ -52,16 +53,16 @@ struct Batch {
   /// Exactly one tensor, except for allreduce and broadcast.
   std::vector<BatchTensor> tensors;
 
-  /// Elements per group rank, in rank order. The blocks lie in the buffer one after another.
+  /// Elements per group rank, in rank order. Blocks are adjacent in the buffer.
   ///   allgather       block_counts: what each rank contributes (blocks of the output)
   ///   reduce_scatter  block_counts: what each rank receives (blocks of the input)
   ///   alltoall        send_counts: blocks of the input; block_counts: blocks of the output
   ///                   (both differ by rank)
-  ///   exchange        the same, with at most one block that is not empty in each
+  ///   exchange        the same, with at most one non-empty block in each
   std::vector<std::int64_t> block_counts;
   std::vector<std::int64_t> send_counts;
 
-  /// Device memory: what must have happened before the tensors are touched.
+  /// Device memory: the events that must precede any access to the tensors.
   std::vector<const DeviceEvent*> ready;
 
   std::int64_t count() const {
@@ -71,13 +72,18 @@ struct Batch {
   }
 };
 
-/// Elements [begin, end) of `count` that belong to share `index` of `shares`; the first
-/// `count % shares` shares have one element more.
+/// The range [begin, end) of share `index` when `count` elements are split into `shares`. The first
+/// `count % shares` shares have one extra element.
 inline std::pair<std::int64_t, std::int64_t> share_of(std::int64_t count, int shares, int index) {
   const std::int64_t base = count / shares;
   const std::int64_t extra = count % shares;
   const std::int64_t begin = base * index + (index < extra ? index : extra);
   return {begin, begin + base + (index < extra ? 1 : 0)};
+}
+
+/// Where block `index` begins among blocks of these sizes that lie one after another.
+inline std::int64_t block_begin(const std::vector<std::int64_t>& counts, int index) {
+  return std::accumulate(counts.begin(), counts.begin() + index, std::int64_t{0});
 }
 
 }  // namespace ringleader

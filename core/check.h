@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// RL_CHECK(condition, "values"): aborts when the library itself is wrong. It is never used for
-// what a user, a peer or the environment can cause; those get a Status.
+// RL_CHECK(condition, "values"): aborts on a bug in the library itself. It is never used for errors
+// that a user, a peer or the environment can cause; those get a Status.
 #pragma once
 
 #include <string>

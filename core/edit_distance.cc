@@ -8,7 +8,7 @@
 
 namespace ringleader {
 
-/// By rows of the table of distances between beginnings.
+/// Computes the table of distances between prefixes, row by row.
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), std::size_t{0});

@@ -6,8 +6,8 @@
 
 namespace ringleader {
 
-/// The number of single-character edits between two words (Levenshtein 1966), in time and memory
-/// proportional to the product of their lengths, and to the second.
+/// The number of single-character edits between two words (Levenshtein 1966). Takes time
+/// proportional to the product of their lengths, and memory proportional to the length of `b`.
 std::size_t edit_distance(std::string_view a, std::string_view b);
 
 }  // namespace ringleader

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// DefaultFloats: while it lives, the calling thread computes with floats as IEEE 754 says, whatever
-// the program has set: denormals are not flushed to zero (-Ofast, at::set_flush_denormal), results
-// are rounded to nearest, and nothing traps. Results would otherwise depend on which thread
-// computes them.
+// DefaultFloats: while one exists, the calling thread computes as IEEE 754 says, whatever the
+// program has set: denormals are not flushed to zero (-Ofast, at::set_flush_denormal), results are
+// rounded to nearest, and nothing traps. Otherwise results would depend on which thread computes
+// them.
 //
-//   const DefaultFloats floats;        // costs a few cycles where nothing is to be changed
+//   const DefaultFloats floats;        // costs a few cycles if nothing has to change
 #pragma once
 
 #if defined(__SSE__)
@@ -30,7 +30,7 @@ class DefaultFloats {
   }
 
  private:
-  static constexpr unsigned kControl = 0xffc0;  ///< all but the six flags of exceptions that were
+  static constexpr unsigned kControl = 0xffc0;  ///< all but the six sticky exception flags
   static constexpr unsigned kDefault = 0x1f80;
   unsigned before_;
 #else

@@ -10,8 +10,9 @@
 
 namespace ringleader {
 
-/// Gives every member of a group the bytes of all members, in group order: what they need to know
-/// of each other before they have a channel. Blocks; collective.
+/// An allgather of bytes: every member of a group gets the bytes of all members, in group order.
+/// It carries what members must know about each other before they have a channel. Blocks;
+/// collective.
 using Gather = std::function<Result<std::vector<std::string>>(const Group&, const std::string&)>;
 
 }  // namespace ringleader

@@ -19,7 +19,7 @@ struct Logger {
 };
 
 Logger& logger() {
-  static Logger* const instance = new Logger;  // outlives what logs while the process exits
+  static Logger* const instance = new Logger;  // never deleted: may log while the process exits
   return *instance;
 }
 
@@ -57,7 +57,7 @@ void log(LogLevel level, std::string_view text) {
   }
   thread_local bool in_sink = false;
   if (sink != nullptr && !in_sink) {
-    in_sink = true;  // what the sink logs itself does not come to it again
+    in_sink = true;  // messages that the sink itself logs do not go to it
     (*sink)(level, text);
     in_sink = false;
     return;

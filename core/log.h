@@ -12,13 +12,14 @@
 
 namespace ringleader {
 
-/// How much a message matters, in ascending order; `off` is none.
+/// The severity of a message, in ascending order; `off` logs nothing.
 enum class LogLevel : std::uint8_t { debug, info, warning, error, off };
 
 /// "warning" for LogLevel::warning, as RINGLEADER_LOG_LEVEL spells it.
 const char* name_of(LogLevel level);
 
-/// Receives one message without a trailing newline; called by any thread, one at a time.
+/// Receives one message without a trailing newline. Any thread may call it, several at the same
+/// time too; it may use the library.
 using LogSink = std::function<void(LogLevel, std::string_view)>;
 
 /// Replaces the sink; an empty function restores the default, which writes a line to stderr.

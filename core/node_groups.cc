@@ -9,7 +9,7 @@
 namespace ringleader {
 namespace {
 
-/// Channels of the runtime count up from 0; those made of them have this bit.
+/// The runtime's channels count up from 0; the channels derived from them have this bit.
 constexpr std::uint32_t kDerived = 1U << 31;
 
 using Members = std::map<int, std::vector<int>>;  ///< by node: world ranks, ascending

@@ -7,7 +7,7 @@
 
 namespace ringleader {
 
-/// Any element type to f64 and back, 16-bit floats by way of f32.
+/// Convert any element type to f64 and back; 16-bit floats go through f32.
 template <typename T>
 double to_double(T value) {
   if constexpr (std::is_arithmetic_v<T>) {

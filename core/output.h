@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Output: a tensor that an operation made, because only the operation could determine its size.
+// Output: a tensor that an operation allocated, because only the operation could know its size.
 //
 //   Output all = allgather("scores", view);
 //   std::vector<float> scores = all.to_vector<float>();
@@ -22,8 +22,8 @@ namespace ringleader {
 class Output {
  public:
   Output() = default;
-  /// storage keeps the memory alive that the view describes; rows: per rank, of its first
-  /// dimension.
+  /// `storage` keeps the memory behind `view` alive. `rows` has the extent of the first dimension
+  /// for each rank.
   Output(std::shared_ptr<std::byte> storage, TensorView view, std::vector<std::int64_t> rows)
       : storage_(std::move(storage)), view_(std::move(view)), rows_(std::move(rows)) {}
 

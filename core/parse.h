@@ -7,7 +7,7 @@
 
 namespace ringleader {
 
-/// "17", or with a suffix K, M or G for powers of 1024; not negative.
+/// Parses "17", optionally with a suffix K, M or G for powers of 1024; not negative.
 std::optional<std::int64_t> parse_count(std::string_view text);
 
 }  // namespace ringleader

@@ -5,7 +5,7 @@
 //
 //   void barrier(ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
 //
-// std::source_location would do, were these headers not C++17 too.
+// std::source_location would do, but these headers must also compile as C++17.
 #pragma once
 
 #include <string>
@@ -17,7 +17,7 @@ struct SourceLocation {
   const char* file = "";  ///< lives as long as the program
   int line = 0;           ///< 0: unknown
 
-  /// The place of the call that has this as a default argument.
+  /// The location of the call that uses this as a default argument.
   static constexpr SourceLocation current(const char* file = __builtin_FILE(),
                                           int line = __builtin_LINE()) {
     return {file, line};

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Status: the outcome of an operation inside the library, and Error, the exception into which the
-// public API turns it.
+// Status: the outcome of an operation inside the library. Error: the exception that the public API
+// throws for it.
 //
 //   Status status = validate(request);
 //   if (!status.ok()) return status;
 //
-// A Status neither prints nor exits: whoever receives it decides.
+// A Status neither prints nor exits; its receiver decides what to do.
 #pragma once
 
 #include <cstdint>
@@ -25,15 +25,15 @@ enum class Code : std::uint8_t {
   mismatch,          ///< ranks disagree about an operation; it ran on none of them
   joined,            ///< the operation cannot run while some rank has joined
   shutdown,          ///< some rank shut down before the operation could run
-  rank_lost,         ///< a rank died, cannot be reached or was waited for too long; all is over
-  stalled,           ///< no rank could go on; what they waited for has ended, the library goes on
+  rank_lost,         ///< a rank died, is unreachable or took too long; the library is unusable
+  stalled,           ///< no rank, or no thread that may, could proceed; the library goes on
   transport,         ///< MPI, NCCL or the operating system reported a failure
   bad_message,       ///< a peer sent bytes that are not a valid message
   unsupported,       ///< no backend can run this operation in this build
   no_memory,         ///< some rank has no memory for the result; it ran on none of them
 };
 
-/// The name of a code as it is spelt above.
+/// The name of the code, as spelt above.
 const char* name_of(Code code);
 
 /// Success, or a code and a message. The message says what was attempted, on which tensor, which
@@ -44,7 +44,7 @@ class [[nodiscard]] Status {
   /// An error; the code is not Code::ok.
   Status(Code code, std::string message) : code_(code), message_(std::move(message)) {}
 
-  /// True if it is no error.
+  /// True unless this is an error.
   bool ok() const { return code_ == Code::ok; }
   /// What kind of error; Code::ok if none.
   Code code() const { return code_; }

@@ -56,11 +56,11 @@ class BasicTensorView {
       : BasicTensorView(values.data(), {static_cast<std::int64_t>(values.size())}) {}
   template <typename T, typename Allocator, typename V = Void,
             typename = std::enable_if_t<std::is_const_v<V>>>
-  /// All elements of a vector, as one dimension.
+  /// The whole constant vector as a one-dimensional tensor.
   BasicTensorView(const std::vector<T, Allocator>& values)  // NOLINT(google-explicit-constructor)
       : BasicTensorView(values.data(), {static_cast<std::int64_t>(values.size())}) {}
 
-  /// An array, and a single number, of no dimensions.
+  /// The whole array as a one-dimensional tensor.
   template <typename T, std::size_t N>
   BasicTensorView(std::array<T, N>& values)  // NOLINT(google-explicit-constructor)
       : BasicTensorView(values.data(), {static_cast<std::int64_t>(N)}) {}
@@ -69,7 +69,7 @@ class BasicTensorView {
   BasicTensorView(T& value)  // NOLINT(google-explicit-constructor)
       : BasicTensorView(&value, Shape()) {}
 
-  /// A span, of the standard library or another one.
+  /// Any span type, from the standard library or elsewhere.
   template <typename Span, typename T = typename Span::element_type,
             typename = std::enable_if_t<std::is_convertible_v<T*, Void*>>,
             typename = decltype(std::declval<const Span&>().size())>
@@ -83,9 +83,9 @@ class BasicTensorView {
     stream_ = other.stream();
   }
 
-  /// The same tensor in device memory, of which the work before and after an operation is in
-  /// `stream` (a cudaStream_t). Operations wait for what is in it when they are submitted;
-  /// Handle::wait(stream) orders what comes after.
+  /// The same tensor in device memory, used before and after an operation by work in `stream` (a
+  /// cudaStream_t). An operation waits for the work that is in the stream when it is submitted;
+  /// Handle::wait(stream) orders the work that follows.
   [[nodiscard]] BasicTensorView on(void* stream) const {
     BasicTensorView view = *this;
     view.stream_ = stream;
@@ -101,7 +101,7 @@ class BasicTensorView {
   /// Where the memory is.
   Device device() const { return device_; }
 
-  /// Device memory: the default stream unless on() has said another.
+  /// Device memory: the stream given to on(), or else the default stream.
   void* stream() const { return stream_; }
 
   /// Elements: the product of the shape.

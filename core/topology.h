@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where this process stands among the others.
+// The position of this process among all ranks.
 #pragma once
 
 namespace ringleader {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Trace: ranges that a profiler shows beside the program's own. Nothing happens unless a tracer was
-// installed, as a build with CUDA does for NVTX.
+// Trace: ranges that a profiler shows beside the program's own. They do nothing unless a tracer is
+// installed; a build with CUDA installs one for NVTX.
 //
 //   const TraceRange range("optimizer");   // until the end of the scope
 #pragma once
@@ -12,14 +12,14 @@
 
 namespace ringleader {
 
-/// Both are called by any thread; a range may end on another than it began on.
+/// Any thread may call either; a range may end on a different thread than it began on.
 struct Tracer {
-  std::uint64_t (*begin)(const char* name) = nullptr;  ///< its number; 0: nobody is watching
-  /// Ends the range that begin() has numbered so. Any thread.
+  std::uint64_t (*begin)(const char* name) = nullptr;  ///< the range's number; 0: nobody watches
+  /// Ends the range that has this number from begin(). Any thread.
   void (*end)(std::uint64_t range) = nullptr;
 };
 
-/// `tracer` must outlive all ranges; null: none. Threading: any.
+/// `tracer` must outlive all ranges; null: no tracer. Threading: any.
 void install_tracer(const Tracer* tracer);
 
 /// A range that ends with its scope, or with end().
@@ -27,7 +27,7 @@ class TraceRange {
  public:
   TraceRange() = default;
 
-  /// `object` is what it is done with: a tensor's name, or nothing.
+  /// `object` is what the range works on: a tensor's name, or nothing.
   explicit TraceRange(const char* what, std::string_view object = {});
   /// The range goes on in the new object.
   TraceRange(TraceRange&& other) noexcept : range_(std::exchange(other.range_, 0)) {}
@@ -38,7 +38,7 @@ class TraceRange {
   }
   ~TraceRange() { end(); }
 
-  /// Ends the range now; nothing if it has ended.
+  /// Ends the range now; no effect if it has already ended.
   void end();
 
  private:

@@ -5,7 +5,7 @@
 
 namespace ringleader {
 
-/// A thread's counts, registered from its first to its last.
+/// A thread's counts, registered from its first count until the thread ends.
 class TrafficMeter::Member {
  public:
   explicit Member(TrafficMeter& meter) : meter_(meter) {

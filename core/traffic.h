@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Traffic: what this process has moved, counted where it is moved. The counts are exact, so tests
-// compare them with closed forms, where times would only be compared with each other.
+// Traffic: how much data this process has moved, counted where it moves. The counts are exact, so
+// tests compare them with closed forms; times could only be compared with each other.
 #pragma once
 
 #include <atomic>
@@ -13,7 +13,7 @@ namespace ringleader {
 
 struct Traffic {
   std::uint64_t messages = 0;       ///< sent to other ranks by our own algorithms
-  std::uint64_t message_bytes = 0;  ///< in them
+  std::uint64_t message_bytes = 0;  ///< in those messages
   std::uint64_t loaded_bytes = 0;   ///< read by reductions
   std::uint64_t stored_bytes = 0;   ///< written by reductions
   std::uint64_t copied_bytes = 0;   ///< copied as they are: packing, staging, moving
@@ -25,8 +25,8 @@ inline Traffic operator-(const Traffic& a, const Traffic& b) {
           a.copied_bytes - b.copied_bytes};
 }
 
-/// Every thread counts for itself, because an addition that threads share waits for the line with
-/// which another core was just told something, and that is most of the time of a small collective.
+/// Counters are per thread: a shared atomic would bounce its cache line between cores, and that
+/// would be most of the time of a small collective.
 ///
 /// Threading: any.
 class TrafficMeter {
@@ -43,7 +43,7 @@ class TrafficMeter {
   }
   void copied(std::int64_t bytes) { add(of_this_thread().copied, bytes); }
 
-  /// What all threads have moved, those that have ended too.
+  /// What all threads have moved, including those that have ended.
   Traffic read() const;
 
  private:
@@ -57,7 +57,7 @@ class TrafficMeter {
   };
   class Member;
 
-  /// Only this thread writes it.
+  /// Only the calling thread writes the count.
   static void add(Count& count, std::int64_t more) {
     count.store(count.load(std::memory_order_relaxed) + static_cast<std::uint64_t>(more),
                 std::memory_order_relaxed);
@@ -70,7 +70,7 @@ class TrafficMeter {
   Traffic of_the_ended_;
 };
 
-/// Of the process.
-inline TrafficMeter traffic_meter;
+/// The meter of this process. Never destroyed: threads may end after main().
+inline TrafficMeter& traffic_meter = *new TrafficMeter;
 
 }  // namespace ringleader

@@ -23,7 +23,7 @@ enum class ReduceOp : std::uint8_t { sum, average, min, max, product };
 /// How many reductions there are.
 constexpr int kReduceOpCount = 5;
 
-/// What ranks do together with tensors.
+/// The collective operations on tensors.
 enum class Op : std::uint8_t {
   allreduce,
   allgather,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The version of these headers; ringleader::version() is that of the library. The build reads it
-// from here.
+// The version of these headers; ringleader::version() returns the library's. The build reads the
+// version from here.
 #pragma once
 
 #define RINGLEADER_VERSION_MAJOR 0

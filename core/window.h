@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Window: values by ascending numbers of which the oldest are usually erased first, so that the
-// ones that are left lie close together. All but for_each() takes constant time, and no memory per
-// value.
+// Window: values with ascending numbers. The oldest are usually erased first, so the numbers that
+// remain are close together. Everything but for_each() and clear() takes constant time, erase() on
+// average, and allocates nothing per value.
 //
 //   Window<Item> items;
 //   const std::uint64_t number = items.push(item);
@@ -23,19 +23,19 @@ namespace ringleader {
 template <typename T>
 class Window {
  public:
-  /// The number of the first value.
+  /// `first` is the number of the first value.
   explicit Window(std::uint64_t first = 1) : first_(first) {}
 
   std::uint64_t next() const { return first_ + values_.size(); }
 
-  /// Its number is next(). Other values do not move.
+  /// Appends a value under the number next() and returns that number. Other values do not move.
   std::uint64_t push(T value) {
     values_.emplace_back(std::move(value));
     ++size_;
     return next() - 1;
   }
 
-  /// Null if it was never there or has been erased. Valid until it is erased.
+  /// Null if the value was never there or has been erased. Valid until the value is erased.
   T* find(std::uint64_t number) {
     if (number < first_ || number >= next()) return nullptr;
     auto& value = values_[static_cast<std::size_t>(number - first_)];
@@ -49,7 +49,7 @@ class Window {
     for (; !values_.empty() && !values_.front(); ++first_) values_.pop_front();
   }
 
-  /// Erases all; numbers go on.
+  /// Erases all values; numbering continues.
   void clear() {
     first_ = next();
     values_.clear();
@@ -80,7 +80,7 @@ class Window {
  private:
   std::uint64_t first_;
   std::size_t size_ = 0;
-  std::pmr::unsynchronized_pool_resource memory_;  ///< of the deque's blocks, which come and go
+  std::pmr::unsynchronized_pool_resource memory_;  ///< for the deque's blocks, which come and go
   std::pmr::deque<std::optional<T>> values_{&memory_};
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A trainer written by hand, in the manner of llm.c: one array of parameters, one of gradients, and
+// A trainer written by hand, in the style of llm.c: one array of parameters, one of gradients, and
 // an update function. Three lines make it data-parallel.
 //
 //   $ mpirun -n 2 build/release/examples/custom_sgd

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// dlib's networks with a loop of the program's own. Three lines make it data-parallel.
+// A dlib network with a training loop of the program's own. Three lines make it data-parallel.
 //
 //   $ mpirun -n 2 build/release/examples/dlib_mnist
 #include <ringleader/ops/adapters/dlib.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // An optimizer that owns the loop and calls the program's function: dlib's L-BFGS on the whole
-// training set. Each rank has a part of the images, and the function is the sum over all.
+// training set. Each rank has a part of the images; the function is the sum over all ranks.
 //
 //   $ mpirun -n 2 build/release/examples/lbfgs
 #include <ringleader/ringleader.h>
@@ -14,7 +14,7 @@ namespace {
 
 using Vector = std::vector<double>;
 
-/// The loss of this rank's images, with a little weight decay shared among all.
+/// The loss of this rank's images, with a little weight decay that is divided among all ranks.
 class Loss {
  public:
   Loss(const train_mnist::Samples& samples, int rank, int size) : decay_(1e-3 / size) {

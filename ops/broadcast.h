@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Copies of one rank's state to all ranks.
+// Copying one rank's parameters or bytes to all ranks.
 #pragma once
 
 #include <ringleader/core/source_location.h>
@@ -15,8 +15,8 @@
 
 namespace ringleader {
 
-/// Waits until all have ended, as other ranks may use this rank's memory until then, and throws the
-/// first error.
+/// Waits until all operations have ended, because other ranks may use this rank's memory until
+/// then. Then throws the first error.
 void wait_for_all(const std::vector<Handle>& handles);
 
 /// Overwrites every slot's parameter with the root's. Collective over the process set; the slots
@@ -24,8 +24,8 @@ void wait_for_all(const std::vector<Handle>& handles);
 void broadcast_parameters(const std::vector<Slot>& slots, int root, ProcessSet process_set = {},
                           SourceLocation where = SourceLocation::current());
 
-/// Returns the root's bytes on every rank; what the others pass is ignored, and its length may
-/// differ. Collective over the process set. Blocks.
+/// Returns the root's bytes on every rank. What the other ranks pass is ignored and may differ in
+/// length. Collective over the process set. Blocks.
 std::vector<std::byte> broadcast_object(std::string_view name, const std::vector<std::byte>& bytes,
                                         int root, ProcessSet process_set = {},
                                         SourceLocation where = SourceLocation::current());

@@ -49,7 +49,7 @@ protocol::Request make_reduction(Op op, std::string_view name, ReduceOp reduce_o
   return request;
 }
 
-/// The user's stream of a tensor in device memory, once.
+/// Adds the user's stream of a tensor in device memory, unless it is already listed.
 void add_stream(Operation& operation, const ConstTensorView& tensor) {
   if (tensor.device() == Device::host) return;
   auto& streams = operation.streams;
@@ -58,7 +58,7 @@ void add_stream(Operation& operation, const ConstTensorView& tensor) {
 }
 
 void add_tensor(protocol::Request& request, const ConstTensorView& tensor) {
-  request.device = tensor.device();  // the ranks must agree; whether a backend can, is seen then
+  request.device = tensor.device();  // the ranks must agree first; then a backend must support it
   request.tensors.push_back({"", tensor.shape(), tensor.dtype()});
 }
 
@@ -81,7 +81,7 @@ std::shared_ptr<Operation> with_buffers(protocol::Request request, const ConstTe
   return operation;
 }
 
-// Each verb is described once, here; its blocking and its asynchronous form submit the same.
+// Each verb is described once, here; its blocking and asynchronous forms submit the same operation.
 
 std::shared_ptr<Operation> describe_allreduce(std::string_view name, const ConstTensorView& input,
                                               const TensorView& output, ReduceOp op,

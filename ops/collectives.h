@@ -6,18 +6,18 @@
 //
 // Rules common to all:
 // - Every member of the process set submits an operation of the same name; the ranks may submit
-//   different operations in any order. A name may be used again once its operation has completed.
-// - The ranks must agree about the operation, the element type, the shape (allgather, alltoall and
-// exchange:
-//   all extents but the first), the reduction, the scale factors and the root. If they do not,
-//   every rank gets Code::mismatch with the two ranks and the two values, and no memory is changed.
+//   different operations in any order. A name may be reused once its operation has completed.
+// - The ranks must agree on the operation, the element type, the shape (for allgather, alltoall and
+//   exchange: all extents but the first), the reduction, the scale factors and the root. If they do
+//   not, every rank gets Code::mismatch with the two ranks and the two values, and no memory is
+//   changed.
 // - Memory must stay valid and untouched until the operation has completed.
 // - Errors common to all: not_initialized; duplicate_name if an operation of this name is in
 //   flight on this rank; invalid_argument for arguments that are wrong by themselves; mismatch;
 //   joined; shutdown; rank_lost; transport; unsupported.
-// - `where` is the call, which errors and reports name; leave it to its default.
-// - Blocking forms throw Error; `_async` forms throw it for what is wrong on this rank alone, and
-//   Handle::wait() for the rest.
+// - `where` is the place of the call, which errors and reports name. Leave it at its default.
+// - Blocking forms throw Error. `_async` forms throw Error for what is wrong on this rank alone;
+//   Handle::wait() throws the rest.
 #pragma once
 
 #include <ringleader/core/source_location.h>
@@ -32,14 +32,14 @@
 
 namespace ringleader {
 
-/// What a reduction does besides adding up.
+/// Options of a reduction.
 struct ReduceOptions {
   double prescale = 1.0;   ///< multiplies every input element before the reduction
   double postscale = 1.0;  ///< multiplies every result element
   /// The ranks that take part; by default all.
   ProcessSet process_set = {};
 
-  /// Average only: divide by the number of ranks that contributed instead of the size of the
+  /// For averages only: divide by the number of ranks that contributed instead of the size of the
   /// process set. The two differ while some rank has joined.
   bool average_over_contributors = false;
 };
@@ -47,12 +47,11 @@ struct ReduceOptions {
 /// Reduces a tensor over the ranks; every rank gets the result.
 ///
 /// input   shape and element type equal on all ranks
-/// output  same shape and element type; may be the same memory as the input, or must not overlap
-/// 16-bit floats are summed in 32 bits and rounded once. What is not a number stays in minimum and
-/// maximum, whichever rank has it; denormals are kept, whatever the program has set. Integer
-/// averages are exact and truncate toward zero; sums and products of integers wrap around; scale
-/// factors of integers are applied in f64 and truncated, and what is then out of range becomes the
-/// nearest integer in it.
+/// output  same shape and element type; either the same memory as the input or not overlapping it
+/// 16-bit floats are summed in 32 bits and rounded once. Minimum and maximum keep a NaN, whichever
+/// rank has it. Denormals are kept, whatever the program has set. Integer averages are exact and
+/// truncate toward zero. Sums and products of integers wrap around. Scale factors of integers are
+/// applied in f64; the result is truncated and clamped to the range of the type.
 Handle allreduce_async(std::string_view name, const ConstTensorView& input,
                        const TensorView& output, ReduceOp op = ReduceOp::average,
                        const ReduceOptions& options = {},
@@ -70,8 +69,8 @@ Handle allreduce_async(std::string_view name, const TensorView& tensor,
 void allreduce(std::string_view name, const TensorView& tensor, ReduceOp op = ReduceOp::average,
                const ReduceOptions& options = {}, SourceLocation where = SourceLocation::current());
 
-/// Reduces several tensors in place, all or none of them: the group is one operation, which runs
-/// when every rank has submitted all of it and fails as a whole. Element types may be mixed.
+/// Reduces several tensors in place, all or none of them. The group is one operation: it runs when
+/// every rank has submitted all of it, and it fails as a whole. Element types may be mixed.
 Handle grouped_allreduce_async(std::string_view name, const std::vector<TensorView>& tensors,
                                ReduceOp op = ReduceOp::average, const ReduceOptions& options = {},
                                SourceLocation where = SourceLocation::current());
@@ -80,8 +79,8 @@ void grouped_allreduce(std::string_view name, const std::vector<TensorView>& ten
                        ReduceOp op = ReduceOp::average, const ReduceOptions& options = {},
                        SourceLocation where = SourceLocation::current());
 
-/// Concatenates the ranks' tensors along the first dimension, which may differ by rank (and may be
-/// 0); the tensor must have at least one dimension. The result is the handle's output().
+/// Concatenates the ranks' tensors along the first dimension, whose extent may differ by rank and
+/// may be 0. The tensor must have at least one dimension. The result is the handle's output().
 Handle allgather_async(std::string_view name, const ConstTensorView& input,
                        ProcessSet process_set = {},
                        SourceLocation where = SourceLocation::current());
@@ -90,7 +89,7 @@ Output allgather(std::string_view name, const ConstTensorView& input, ProcessSet
                  SourceLocation where = SourceLocation::current());
 
 /// Copies the root's tensor to all ranks. `root` is a world rank and a member of the set.
-/// `output` may be the same memory as `input`; on the root too the result is in `output`.
+/// `output` may be the same memory as `input`. The root too gets the result in `output`.
 Handle broadcast_async(std::string_view name, const ConstTensorView& input,
                        const TensorView& output, int root, ProcessSet process_set = {},
                        SourceLocation where = SourceLocation::current());
@@ -107,8 +106,8 @@ Handle broadcast_async(std::string_view name, const TensorView& tensor, int root
 void broadcast(std::string_view name, const TensorView& tensor, int root,
                ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
 
-/// Reduces, then gives each rank its rows of the result; the first `rows % size` ranks get one row
-/// more. The tensor must have at least one dimension. The result is the handle's output().
+/// Reduces, then gives each rank its rows of the result; the first `rows % size` ranks get one
+/// extra row. The tensor must have at least one dimension. The result is the handle's output().
 Handle reduce_scatter_async(std::string_view name, const ConstTensorView& input,
                             ReduceOp op = ReduceOp::average, const ReduceOptions& options = {},
                             SourceLocation where = SourceLocation::current());
@@ -118,8 +117,8 @@ Output reduce_scatter(std::string_view name, const ConstTensorView& input,
                       SourceLocation where = SourceLocation::current());
 
 /// Sends rows of the first dimension to the ranks: splits[i] rows to the i-th member of the set.
-/// Empty splits mean equal parts, for which the rows must be a multiple of the size. The result
-/// is the handle's output(), whose rows() are the received splits.
+/// Empty splits mean equal parts; the number of rows must then be a multiple of the size. The
+/// result is the handle's output(), whose rows() are the received splits.
 Handle alltoall_async(std::string_view name, const ConstTensorView& input,
                       const std::vector<std::int64_t>& splits = {}, ProcessSet process_set = {},
                       SourceLocation where = SourceLocation::current());
@@ -129,9 +128,10 @@ Output alltoall(std::string_view name, const ConstTensorView& input,
                 SourceLocation where = SourceLocation::current());
 
 /// Sends each member's tensor to at most one member, such as a neighbour or the next stage of a
-/// pipeline. `to` is equal on all ranks: for each member, in their order, the world rank to which
-/// its tensor goes, or -1; nobody is named twice. The tensors may differ in rows. The result, what
-/// has come here, is the handle's output(): of no rows where nothing does. rows() says from whom.
+/// pipeline. `to` must be equal on all ranks. It lists, for each member in order, the world rank
+/// that receives its tensor, or -1; no rank may be listed twice. The tensors may differ in rows.
+/// The result, the received tensor, is the handle's output(); it has no rows if this rank receives
+/// nothing. rows() says from whom it came.
 /// Errors: invalid_argument if `to` is not such a list; mismatch if ranks disagree about it.
 Handle exchange_async(std::string_view name, const ConstTensorView& input,
                       const std::vector<int>& to, ProcessSet process_set = {},
@@ -145,23 +145,23 @@ Handle barrier_async(ProcessSet process_set = {}, SourceLocation where = SourceL
 /// The same, blocking.
 void barrier(ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
 
-/// The same with a name, so that several threads of a rank may each be in a barrier of their own.
+/// The same with a name, so that several threads of a rank may each wait in their own barrier.
 Handle barrier_async(std::string_view name, ProcessSet process_set = {},
                      SourceLocation where = SourceLocation::current());
 /// The same, blocking.
 void barrier(std::string_view name, ProcessSet process_set = {},
              SourceLocation where = SourceLocation::current());
 
-/// Says that this rank has no more data. Until every member has joined, this rank takes part in
-/// the others' allreduce operations with neutral elements (0 for sum and average, 1 for product,
+/// Announces that this rank has no more data. Until every member has joined, this rank takes part
+/// in the others' allreduce operations with neutral elements (0 for sum and average, 1 for product,
 /// the extreme values for min and max) and in their barriers; other operations fail with
-/// Code::joined. Returns the rank that joined last, equal everywhere. One thread of a rank at a
-/// time joins a process set.
+/// Code::joined. Returns the rank that joined last, the same on all ranks. Only one thread of a
+/// rank at a time may join a process set.
 Handle join_async(ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
 /// The same, blocking; returns the rank that joined last.
 int join(ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
 
-// A temporary would be gone before the operation has completed.
+// Deleted because a temporary would be gone before the operation has completed.
 template <typename T, typename A, typename... Rest>
 Handle allreduce_async(std::string_view, const std::vector<T, A>&&, Rest&&...) = delete;
 template <typename T, typename A, typename... Rest>

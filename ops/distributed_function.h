@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// DistributedFunction: for optimizers that own the loop and call the program's function, in the
-// shape of ensmallen: optimizer.Optimize(function, x). It presents the sum over the samples of all
-// ranks as if one rank had them; the optimizer runs on every rank and does the same everywhere.
+// DistributedFunction: for optimizers that own the loop and call the program's function, as
+// ensmallen does: optimizer.Optimize(function, x). It presents the sum over the samples of all
+// ranks as if one rank had them all. The optimizer runs on every rank and does the same everywhere.
 //
 //   MyFunction function(samples_of_this_rank);      // EvaluateWithGradient, NumFunctions, Shuffle
 //   ringleader::optimize(lbfgs, function, x);       // broadcasts x, then lbfgs.Optimize(..., x)
 //
-// Of the program's function it needs the members that the optimizer uses, among
+// The program's function needs those of the following members that the optimizer uses:
 //
 //   E EvaluateWithGradient(const M& x, std::size_t begin, M& gradient, std::size_t count);
 //   E EvaluateWithGradient(const M& x, M& gradient);
@@ -18,11 +18,12 @@
 //   std::size_t NumFunctions();
 //   void Shuffle();
 //
-// whose values, of M's element type E, are sums over samples [begin, begin + count), as ensmallen
-// wants them. What the function adds once, such as a regularizer, is so added once per rank: divide
-// it by size(). All ranks must evaluate at the same points, which is checked: an optimizer that
-// draws random numbers gets the same seed on all ranks. M has its elements in one piece: memptr()
-// and n_elem (Armadillo), or data() and size(). No header of an optimizer is needed.
+// Their values, of M's element type E, are sums over samples [begin, begin + count), as ensmallen
+// requires. A term that the function adds once, such as a regularizer, is therefore added once per
+// rank: divide it by size(). All ranks must evaluate at the same points, which is checked: give an
+// optimizer that draws random numbers the same seed on all ranks. M stores its elements
+// contiguously and has memptr() and n_elem (Armadillo), or data() and size(). No optimizer header
+// is needed.
 #pragma once
 
 #include <ringleader/ops/collectives.h>
@@ -68,8 +69,9 @@ template <typename M>
 using ElementOf =
     std::remove_const_t<std::remove_pointer_t<decltype(elements_of(std::declval<M&>()))>>;
 
-/// A hash of where the ranks evaluate, and the sum of their objectives there. Throws mismatch if
-/// they evaluate at different points. Collective, blocks.
+/// hash_of_point() hashes the point at which this rank evaluates. reduce_objective() returns the
+/// sum of the ranks' objectives there. It is collective, blocks, and throws mismatch if the ranks
+/// evaluate at different points.
 std::uint32_t hash_of_point(const void* data, std::size_t bytes);
 double reduce_objective(const std::string& name, double objective, std::uint32_t point,
                         ProcessSet process_set, SourceLocation where);
@@ -102,7 +104,7 @@ struct EvaluatesWhole<F, M,
 }  // namespace detail
 
 /// Threading: one thread at a time. All members that evaluate are collective: every rank calls them
-/// with the same x and range, as an optimizer that gets the same values everywhere does.
+/// with the same x and range. An optimizer that gets the same values on all ranks does that.
 template <typename Function>
 class DistributedFunction {
  public:
@@ -119,13 +121,13 @@ class DistributedFunction {
                  process_set.rank()),
         where_(where) {}
 
-  /// The samples of all ranks. Global sample numbers go round the ranks.
+  /// The number of samples of all ranks. Global sample numbers go round the ranks in turn.
   std::size_t NumFunctions() const { return static_cast<std::size_t>(samples_.total()); }
 
   /// Each rank shuffles its own samples.
   void Shuffle() { function_.Shuffle(); }
 
-  /// The sum over samples [begin, begin + count) of all ranks; `gradient` gets its gradient.
+  /// The sum over samples [begin, begin + count) of all ranks. `gradient` receives its gradient.
   template <typename M>
   detail::ElementOf<M> EvaluateWithGradient(const M& x, std::size_t begin, M& gradient,
                                             std::size_t count) {
@@ -210,7 +212,7 @@ class DistributedFunction {
         detail::reduce_objective(name_, objective, hash_of(x), process_set_, where_));
   }
 
-  /// Objective and gradient in one reduction, agreed on once.
+  /// Reduces objective and gradient in one reduction, which the ranks agree on once.
   template <typename M>
   detail::ElementOf<M> sum(double objective, const M& x, M& gradient, bool computed) {
     using Element = detail::ElementOf<M>;
@@ -261,9 +263,9 @@ class DistributedFunction {
   std::unique_ptr<GradientReducer> reducer_;
 };
 
-/// Broadcasts rank 0's x, then runs optimizer.Optimize(function, x, arguments...) with the function
-/// of all ranks; returns what it returns. Collective, blocks. Errors: mismatch if the optimizer
-/// evaluates at different points on different ranks.
+/// Broadcasts rank 0's x, then runs optimizer.Optimize(function, x, arguments...) with the sum of
+/// the function over all ranks, and returns its result. Collective, blocks. Errors: mismatch if the
+/// optimizer evaluates at different points on different ranks.
 template <typename Optimizer, typename Function, typename M, typename... Arguments>
 auto optimize(Optimizer&& optimizer, Function& function, M& x, Arguments&&... arguments) {
   const TensorView start(detail::elements_of(x), {static_cast<std::int64_t>(detail::count_in(x))});

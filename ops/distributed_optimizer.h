@@ -10,9 +10,9 @@
 //   optimizer.step();                                  // gradients are averaged, then sgd.step()
 //
 // Wrapping broadcasts the parameters and registers the gradients as a plan, so that steps need no
-// control messages. It does not compute gradients, and it does not change what the optimizer does
-// with them. What the meaning of the gradients is need not be said if the optimizer's adapter
-// (optimizer_adapter.h) knows it.
+// control messages. The wrapper does not compute gradients, and it does not change what the
+// optimizer does with them. GradientMeaning may be omitted if the optimizer's adapter
+// (optimizer_adapter.h) provides it.
 #pragma once
 
 #include <ringleader/core/trace.h>
@@ -39,21 +39,22 @@ class DistributedOptimizer {
  public:
   /// Wraps `optimizer`, which must outlive the wrapper. Collective: broadcasts the parameters from
   /// the root and agrees on names, shapes and order with the other ranks. Blocks.
-  /// Errors: mismatch, naming the first parameter about which ranks differ; invalid_argument if a
-  /// gradient does not fit its parameter, a name is repeated, or a parameter is wrapped already.
+  /// Errors: mismatch, naming the first parameter that differs between ranks; invalid_argument if a
+  /// gradient does not fit its parameter, a name is repeated, or a parameter is already wrapped.
   explicit DistributedOptimizer(Optimizer& optimizer, const OptimizerOptions& options = {},
                                 SourceLocation where = SourceLocation::current())
       : DistributedOptimizer(optimizer, detail::meaning_of<Optimizer>(), options, where) {}
 
-  /// The same, saying what the gradients mean.
+  /// The same, with the meaning of the gradients.
   DistributedOptimizer(Optimizer& optimizer, GradientMeaning meaning,
                        const OptimizerOptions& options = {},
                        SourceLocation where = SourceLocation::current())
       : DistributedOptimizer(std::shared_ptr<Optimizer>(&optimizer, [](Optimizer*) {}), meaning,
                              options, where) {}
 
-  /// Wraps an update function over flat arrays: `step()` or, if it can step any slots that it is
-  /// given, each element by itself, `step(slots)`. The slots' memory must outlive the wrapper.
+  /// Wraps an update function over flat arrays: either `step()`, or `step(slots)` if the function
+  /// can step any slots it is given, each element by itself. The slots' memory must outlive the
+  /// wrapper.
   template <typename Step>
   DistributedOptimizer(std::vector<Slot> slots, Step update, GradientMeaning meaning,
                        const OptimizerOptions& options = {},
@@ -62,7 +63,7 @@ class DistributedOptimizer {
             std::make_shared<Optimizer>(Optimizer{std::move(slots), std::move(update)}), meaning,
             options, where) {}
 
-  /// Makes the optimizer itself: see distributed().
+  /// Owns the optimizer: see distributed().
   DistributedOptimizer(std::unique_ptr<Optimizer> optimizer, const OptimizerOptions& options,
                        SourceLocation where)
       : DistributedOptimizer(std::shared_ptr<Optimizer>(std::move(optimizer)),
@@ -74,47 +75,48 @@ class DistributedOptimizer {
       if (sharded_) adapter_->unshard(*optimizer_);
     }
   }
-  /// What is in flight goes on; only the new object may be used.
+  /// Operations in flight go on. Only the new object may be used.
   DistributedOptimizer(DistributedOptimizer&&) noexcept = default;
   DistributedOptimizer& operator=(DistributedOptimizer&&) = delete;
 
-  /// Says that the gradient of slot `index` is complete for this backward pass; its reduction
-  /// starts at once while other layers are still being computed (of small models, with less than
-  /// 64 KiB of gradients, when all are complete). Optional: without any call all
-  /// gradients are reduced by step(). Once a program (or the optimizer's adapter) has called it, a
+  /// Announces that the gradient of slot `index` is complete for this backward pass. Its reduction
+  /// starts at once, while other layers are still being computed. (In small models, with up to
+  /// 64 KiB of gradients, it starts when all gradients are complete.) Optional: without any call,
+  /// step() reduces all gradients. Once a program (or the optimizer's adapter) has called it, a
   /// gradient that is not announced in a step counts as missing and contributes zeros.
   ///
-  /// After synchronize() the first call begins another step: the program has skipped step(). A
-  /// gradient that comes again though others have not come means that the pass before has failed:
-  /// its step is given up, as by abandon_step(), which is the better way to say so.
-  /// Does not block, but where a step is given up. Errors: invalid_argument if announced more often
-  /// than passes_per_step; then the step is given up.
+  /// The first call after synchronize() begins another step: the program has skipped step(). If a
+  /// gradient is announced again before all others have been announced, the previous pass counts as
+  /// failed: its step is given up, as by abandon_step(), which is the better way. (Gradients that
+  /// are sums, and virtual workers: invalid_argument.) Blocks only where a step is given up.
+  /// Errors: invalid_argument if a gradient is announced more often than passes_per_step; the step
+  /// is then given up.
   void ready(std::size_t index, SourceLocation where = SourceLocation::current()) {
     reducer_->ready(index, where);
   }
 
-  /// Until the guard is gone, gradients that become ready stay here: the program accumulates them,
-  /// and those of the next pass without a guard are reduced with all that has been added up. The
-  /// program divides by the number of passes where it wants their mean.
+  /// While the guard lives, gradients that become ready stay on this rank, and the program
+  /// accumulates them. The next pass without a guard reduces everything that has been added up. A
+  /// program that wants the mean over the passes divides by their number itself.
   [[nodiscard]] NoSyncGuard no_sync() { return NoSyncGuard(*reducer_); }
 
-  /// For ranks with different numbers of steps: the guard's end waits until all ranks have come
-  /// there, while this rank contributes zeros to the others' steps; then all continue with the
-  /// parameters and the optimizer's state of the rank that came last. If ranks have made different
-  /// numbers of steps and the state is not known (see OptimizerOptions::stateless), the next step()
-  /// throws invalid_argument. With sharding this rank steps its shard of the state with the others
-  /// meanwhile, so what the optimizer is told (its learning rate) must not change, and the others
-  /// can neither clip nor use a closure.
+  /// For ranks with different numbers of steps. The guard's destructor waits until all ranks have
+  /// reached it; meanwhile this rank contributes zeros to the others' steps. Then all ranks
+  /// continue with the parameters and the optimizer's state of the rank that came last. If ranks
+  /// have made different numbers of steps and the state is not known (see
+  /// OptimizerOptions::stateless), the next step() throws invalid_argument. With sharding, this
+  /// rank meanwhile steps its shard of the state along with the others, so the optimizer's settings
+  /// (its learning rate) must not change, and the others can neither clip nor use a closure.
   ///
   ///   { const auto guard = optimizer.join(); while (data.next()) { ...; optimizer.step(); } }
   [[nodiscard]] JoinGuard join() { return JoinGuard(*reducer_); }
 
   /// With OptimizerOptions::virtual_workers: calls `compute_gradients` with the number of each of
-  /// this rank's workers, one after another. An exception out of it gives the step up.
+  /// this rank's workers, one after another. If it throws, the step is given up.
   ///
   ///   optimizer.virtual_workers([&](int worker) { compute_gradients(batch_of(worker)); });
   ///
-  /// Errors: invalid_argument without that option, or while gradients are on their way.
+  /// Errors: invalid_argument without that option, or while gradients are in flight.
   template <typename Compute>
   void virtual_workers(Compute&& compute_gradients) {
     const auto [first, count] = reducer_->begin_workers();
@@ -126,39 +128,42 @@ class DistributedOptimizer {
     transaction.done = true;
   }
 
-  /// Waits until every gradient holds the result of all ranks, so that it can be clipped or
-  /// inspected; the next step() does not reduce again. A program may leave that step() out, on all
-  /// ranks alike. Blocks.
-  /// Errors: mismatch, on all ranks, if some give this step up or have left the one before out.
+  /// Waits until every gradient holds the result of all ranks, so that the program can clip or
+  /// inspect it. The next step() does not reduce again. A program may skip that step(), if it does
+  /// so on all ranks. Blocks.
+  /// Errors: mismatch, on all ranks, if some ranks give this step up or have skipped the previous
+  /// one.
   void synchronize(SourceLocation where = SourceLocation::current()) {
     reducer_->check(where);
     reducer_->synchronize(where, false);
   }
 
-  /// Gives the step up that has begun: gradients on their way are waited for and not used, and what
-  /// is announced next begins another one. What the gradients hold is not defined. Collective: all
-  /// ranks give it up, or all do not. zero_grad() of this wrapper does the same where a step has
-  /// begun, and so does the first use after an exception out of step(). Blocks.
-  /// Errors: mismatch, on all ranks, if others do not.
+  /// Gives up the step that has begun: waits for gradients in flight and does not use them. The
+  /// next announcement begins another step. The contents of the gradients are undefined.
+  /// Collective: either all ranks give the step up or none does. If a step has begun, zero_grad()
+  /// of this wrapper does the same, and so does the first use after an exception from step().
+  /// Blocks.
+  /// Errors: mismatch, on all ranks, if other ranks do not give it up.
   void abandon_step(SourceLocation where = SourceLocation::current()) {
     reducer_->abandon_step(where);
   }
 
-  /// synchronize(), then scales all gradients so that the root of the sum of the squares of all
-  /// their elements is at most `norm_max` (Pascanu et al. 2013). Returns what it was, equal on all
-  /// ranks. If that is not finite nothing is scaled, and with `error_if_nonfinite` all ranks throw.
-  /// Blocks. Errors: invalid_argument for a norm that is negative or not a number.
+  /// Calls synchronize(), then scales all gradients so that their global 2-norm (the root of the
+  /// sum of the squares of all elements) is at most `norm_max` (Pascanu et al. 2013). Returns the
+  /// norm before scaling, equal on all ranks. If it is not finite, nothing is scaled, and with
+  /// `error_if_nonfinite` all ranks throw. Blocks. Errors: invalid_argument if `norm_max` is
+  /// negative or not a number.
   double clip_gradient_norm(double norm_max, bool error_if_nonfinite = false,
                             SourceLocation where = SourceLocation::current()) {
     reducer_->check(where);
     return reducer_->clip_norm(norm_max, error_if_nonfinite, where);
   }
 
-  /// synchronize() unless that was done, then the optimizer's own step. If that throws, the step is
-  /// given up. Blocks.
-  /// Errors: invalid_argument from a second thread at the same time, inside no_sync(), or naming a
-  /// parameter that has changed since it was wrapped, where the change cannot be followed; mismatch
-  /// as synchronize(), or if ranks disagree about the optimizer's settings.
+  /// Calls synchronize(), unless that was done, then the optimizer's own step. If that throws, the
+  /// step is given up. Blocks.
+  /// Errors: invalid_argument if another thread is in step(), inside no_sync(), or, naming the
+  /// parameter, if a parameter has changed since it was wrapped and the change cannot be followed;
+  /// mismatch as for synchronize(), or if ranks disagree about the optimizer's settings.
   void step(SourceLocation where = SourceLocation::current()) {
     const StepGuard guard(*stepping_, where);
     reducer_->check(where);
@@ -169,9 +174,9 @@ class DistributedOptimizer {
     transaction.done = true;
   }
 
-  /// For optimizers that evaluate the loss themselves (L-BFGS): calls their step with a function
-  /// that calls `evaluate`, then makes gradients and loss those of all ranks. Returns what their
-  /// step returns. Blocks.
+  /// For optimizers that evaluate the loss themselves (L-BFGS): calls the optimizer's step with a
+  /// function that calls `evaluate` and then combines gradients and loss over all ranks. Returns
+  /// what the optimizer's step returns. Blocks.
   template <typename Closure, typename = std::enable_if_t<std::is_invocable_v<Closure&>>>
   auto step(Closure&& evaluate, SourceLocation where = SourceLocation::current()) {
     const StepGuard guard(*stepping_, where);
@@ -180,7 +185,7 @@ class DistributedOptimizer {
     const TraceRange range("optimizer");
     bool evaluated = false;
     auto result = adapter_->step(*optimizer_, [&] {
-      // Where it evaluates again, what it has updated since is given to all.
+      // Before it evaluates again, all ranks get what it has updated since.
       if (std::exchange(evaluated, true)) reducer_->begin_step(where);
       auto loss = evaluate();
       collect(where);
@@ -196,8 +201,8 @@ class DistributedOptimizer {
     return result;
   }
 
-  /// The optimizer's own, for programs in which this object stands where it stood. Gives a step up
-  /// that has begun.
+  /// The optimizer's own zero_grad(), for programs in which this object replaces the optimizer.
+  /// Gives up a step that has begun.
   template <typename O = Optimizer>
   auto zero_grad(SourceLocation where = SourceLocation::current())
       -> decltype(std::declval<O&>().zero_grad()) {
@@ -208,12 +213,12 @@ class DistributedOptimizer {
     return optimizer_->zero_grad();
   }
 
-  /// True on every rank if all have the same bits in the parameters; in the optimizer's state.
-  /// Collective, blocks. Errors: unsupported if the state is not known or divided among the ranks.
+  /// True on every rank if all ranks have the same bits in the parameters. Collective, blocks.
   bool parameters_identical(SourceLocation where = SourceLocation::current()) {
     return ringleader::parameters_identical(reducer_->parameters(), options_.process_set, where);
   }
-  /// The same for the optimizer's state.
+  /// The same for the optimizer's state. Collective, blocks. Errors: unsupported if the state is
+  /// not known or is divided among the ranks.
   bool state_identical(SourceLocation where = SourceLocation::current()) {
     const auto state = sharded_ ? std::nullopt : detail::state_of(*adapter_, *optimizer_);
     if (!state) detail::throw_state_unknown("state_identical()", options_.name);
@@ -221,7 +226,7 @@ class DistributedOptimizer {
   }
 
   /// Overwrites the optimizer's state with that of the root, a world rank. Collective, blocks.
-  /// Errors: unsupported if the state is not known, unless the optimizer has made no step.
+  /// Errors: unsupported if the state is not known, unless the optimizer has not made a step yet.
   void broadcast_state(int root = 0, SourceLocation where = SourceLocation::current()) {
     if (hand_over(*adapter_, *optimizer_, options_, root, where) || options_.stateless) return;
     if (reducer_->steps() > 0 || sharded_) {
@@ -286,7 +291,7 @@ class DistributedOptimizer {
                                    where);
   }
 
-  /// They may outlive this object's address, not what it shares.
+  /// The hooks capture what this object shares, not its address, because it may be moved.
   ReducerHooks hooks() {
     ReducerHooks hooks;
     const std::shared_ptr<Optimizer> optimizer = optimizer_;
@@ -356,8 +361,7 @@ class DistributedOptimizer {
   std::shared_ptr<void> backward_;
 };
 
-/// Overwrites what the wrapped optimizer keeps from step to step with the root's. Collective,
-/// blocks.
+/// Overwrites the state of the wrapped optimizer with the root's. Collective, blocks.
 template <typename Optimizer>
 void broadcast_optimizer_state(DistributedOptimizer<Optimizer>& optimizer, int root = 0,
                                SourceLocation where = SourceLocation::current()) {
@@ -391,13 +395,13 @@ DistributedOptimizer<Optimizer> make_distributed(SourceLocation where, First&& f
 
 }  // namespace detail
 
-/// Makes an optimizer and wraps it: `arguments` are those of the optimizer's constructor, up to
-/// four, perhaps after OptimizerOptions.
+/// Makes an optimizer and wraps it. The arguments are those of the optimizer's constructor, up to
+/// four, optionally preceded by OptimizerOptions.
 ///
 ///   auto optimizer = ringleader::distributed<torch::optim::SGD>(model->parameters(), 0.05);
 ///   auto other = ringleader::distributed<torch::optim::SGD>(options, model->parameters(), 0.05);
 ///
-/// Errors name the call.
+/// Errors name the place of the call.
 template <typename Optimizer, typename A>
 DistributedOptimizer<Optimizer> distributed(A&& a,
                                             SourceLocation where = SourceLocation::current()) {

@@ -6,9 +6,9 @@
 //   for (int epoch = 0; epoch < epochs; ++epoch)
 //     for (std::int64_t index : sampler.indices(epoch)) use(dataset[index]);
 //
-// One permutation per (seed, epoch), equal on all ranks and on all machines, is dealt out like
-// cards: rank r gets its elements r, r + size, r + 2 size, ... So P ranks with batches of B see in
-// every step the same samples as one rank with batches of P * B.
+// There is one permutation per (seed, epoch), equal on all ranks and on all machines. It is dealt
+// out like cards: rank r gets its elements r, r + size, r + 2 size, ... In every step, P ranks with
+// batches of B therefore see the same samples as one rank with batches of P * B.
 #pragma once
 
 #include <cstdint>
@@ -16,19 +16,19 @@
 
 namespace ringleader {
 
-/// What becomes of the last `count % size` samples.
+/// What happens to the last `count % size` samples.
 enum class Tail {
-  pad,   ///< samples from the start of the permutation are repeated; every sample is used
+  pad,   ///< every sample is used; samples from the start of the permutation are repeated
   drop,  ///< they are left out of this epoch
 };
 
-/// How samples are dealt out; equal on all ranks but for `rank`.
+/// How samples are dealt out. All options but `rank` must be equal on all ranks.
 struct SamplerOptions {
-  /// Of the permutation.
+  /// Seed of the permutation.
   std::uint64_t seed = 0;
-  /// False: the samples in their own order.
+  /// False: samples keep their own order.
   bool shuffle = true;
-  /// What becomes of the last `count % size` samples.
+  /// What happens to the last `count % size` samples.
   Tail tail = Tail::pad;
   int rank = -1;  ///< -1: ringleader::rank()
   int size = -1;  ///< -1: ringleader::size()
@@ -38,7 +38,7 @@ struct SamplerOptions {
 class DistributedSampler {
  public:
   /// count  samples in the data set, at least 1
-  /// Errors: invalid_argument; not_initialized if rank or size is left to the library.
+  /// Errors: invalid_argument; not_initialized if rank or size is left at its default.
   DistributedSampler(std::int64_t count, const SamplerOptions& options = {});
 
   /// This rank's samples of an epoch: the same number on every rank.

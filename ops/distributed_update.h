@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// DistributedUpdate: for frameworks that call an optimizer once per tensor with its gradient and
-// its weights (tiny-dnn's shape).
+// DistributedUpdate: for frameworks that call an optimizer once per tensor, with its gradient and
+// its weights (as tiny-dnn does).
 //
 //   ringleader::DistributedUpdate<Vector> update(
 //       [&](const Vector& gradient, Vector& weights) { adagrad.update(gradient, weights, true); },
@@ -9,9 +9,9 @@
 //   ...
 //   update(gradient, weights);                      // where adagrad.update() was
 //
-// The first step learns in which order the tensors come: each is broadcast, reduced and updated at
-// once. From the second step on gradients are copied and travel together while the others are
-// computed, and the last call of a step updates all weights, in the same order.
+// The first step learns the order of the tensors: each is broadcast, reduced and updated at once.
+// From the second step on, gradients are copied and reduced together while others are still being
+// computed. The last call of a step updates all weights, in the same order.
 #pragma once
 
 #include <ringleader/ops/collectives.h>
@@ -27,7 +27,7 @@
 
 namespace ringleader {
 
-/// Vector  has data() and size(), and can be copied
+/// Vector  has data() and size() and can be copied
 /// Threading: one thread at a time. Collective: every rank calls it for the same tensors in the
 /// same order.
 template <typename Vector>
@@ -41,7 +41,8 @@ class DistributedUpdate {
       : update_(std::move(update)), meaning_(meaning), options_(std::move(options)) {}
 
   /// `weights` must be the same objects in every step. `gradient` may be changed after the call.
-  /// Errors: invalid_argument if the tensors do not come as in the first step; those of allreduce.
+  /// Errors: invalid_argument if the tensors or their order differ from the first step; those of
+  /// allreduce.
   void operator()(const Vector& gradient, Vector& weights,
                   SourceLocation where = SourceLocation::current()) {
     const bool learning = reducer_ == nullptr;
@@ -94,7 +95,7 @@ class DistributedUpdate {
                        {}});
     }
     OptimizerOptions options = options_;
-    options.broadcast_parameters = false;  // they are equal since the first step
+    options.broadcast_parameters = false;  // equal on all ranks since the first step
     reducer_ = std::make_unique<GradientReducer>(std::move(slots), meaning_, options, where);
   }
 

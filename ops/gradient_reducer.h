@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // GradientReducer: the part of DistributedOptimizer that does not depend on the optimizer's type.
-// It registers the gradients as a plan, so that after the first step no control message is sent,
-// and completes the plan's period in every step.
+// It registers the gradients as a plan, so that no control messages are sent after the first step,
+// and completes one period of the plan per step.
 #pragma once
 
 #include <ringleader/core/source_location.h>
@@ -26,17 +26,18 @@ namespace ringleader {
 /// How the ranks cooperate. Only gradient averaging exists so far.
 enum class Strategy { gradients };
 
-/// The type in which f32 gradients travel. 16 bits halve the bytes: every rank rounds its gradient
-/// once, sums are taken in f32 and rounded once. fp16 has 11 significant bits and ends at 65,504;
-/// bf16 has 8 and the range of f32.
+/// The type in which f32 gradients are sent. 16 bits halve the bytes: every rank rounds its
+/// gradient once, and the sum is computed in f32 and rounded once. fp16 has 11 significant bits and
+/// a largest value of 65,504; bf16 has 8 significant bits and the range of f32.
 enum class Compression { none, fp16, bf16 };
 
-/// Whether every rank keeps the whole state of the optimizer (moments), or its shard only: then the
-/// ranks' shards together are stepped, and the parameters collected. For optimizers that treat
-/// every element by itself. The parameters are the same, bit by bit.
+/// Whether every rank keeps the whole state of the optimizer (moments) or only its shard. With
+/// `optimizer_state` each rank steps its shard, then all ranks collect the parameters. For
+/// optimizers that update every element by itself. The parameters are the same, bit by bit.
 enum class Sharding { none, optimizer_state };
 
-/// How DistributedOptimizer works; equal on all ranks but for what memory holds.
+/// Options of DistributedOptimizer. They must be equal on all ranks, except for members that hold
+/// addresses.
 struct OptimizerOptions {
   /// Distinguishes several optimizers of one program; equal on all ranks.
   std::string name = "optimizer";
@@ -45,72 +46,75 @@ struct OptimizerOptions {
   Strategy strategy = Strategy::gradients;
 
   /// Backward passes whose gradients the program accumulates (adds up) before each step. With
-  /// GradientMeaning::mean the result is divided by it, so that k passes equal one k times larger.
+  /// GradientMeaning::mean the result is divided by this number, so that k passes equal one pass
+  /// over k times as many samples.
   int passes_per_step = 1;
 
-  /// Copy the root's parameters, and the optimizer's state where it is known, to all ranks when the
-  /// optimizer is wrapped.
+  /// When the optimizer is wrapped, copy the root's parameters to all ranks, and its state if that
+  /// is known.
   bool broadcast_parameters = true;
   int root = 0;  ///< world rank
 
-  /// Names for errors and reports by the address of the parameter; others keep the adapter's.
+  /// Names for errors and reports, keyed by the address of the parameter. Parameters that are not
+  /// listed keep the adapter's names.
   std::map<const void*, std::string> parameter_names = {};
 
   /// The ranks that take part; by default all.
   ProcessSet process_set = {};
 
-  /// Divide by the ranks that contributed instead of the size of the set; they differ while some
-  /// rank has joined.
+  /// Divide by the number of ranks that contributed instead of the size of the process set. The two
+  /// differ while some rank has joined.
   bool average_over_contributors = false;
 
-  /// In which type f32 gradients travel.
+  /// The type in which f32 gradients are sent.
   Compression compression = Compression::none;
 
   /// Whether the optimizer's state is divided among the ranks.
   Sharding sharding = Sharding::none;
 
-  /// The same bits on any number of ranks: the batch of a step is that of so many virtual workers,
-  /// a power of two and a multiple of the number of ranks. Each rank computes the gradients of its
-  /// share of them one after another (virtual_workers()), and all are added up by one binary tree.
-  /// Gradients must be f32, f64 or integers. 0: off.
+  /// Gives the same bits on any number of ranks. The batch of a step is that of this many virtual
+  /// workers: a power of two and a multiple of the number of ranks. Each rank computes the
+  /// gradients of its share of the workers one after another (virtual_workers()), and one binary
+  /// tree adds all of them up. Gradients must be f32, f64 or integers. 0: off.
   int virtual_workers = 0;
 
-  /// The optimizer keeps nothing from step to step but the parameters, so that join() has nothing
-  /// else to hand over. For optimizers whose state is not described.
+  /// Says that the optimizer keeps nothing but the parameters from step to step, so join() has
+  /// nothing else to hand over. For optimizers whose state is not described.
   bool stateless = false;
 
-  /// If set: gets the names of the parameters of which no rank has had a gradient in any step, when
-  /// the wrapper is destroyed.
+  /// If set: when the wrapper is destroyed, receives the names of the parameters for which no rank
+  /// had a gradient in any step.
   std::shared_ptr<std::vector<std::string>> unused_parameters = {};
 };
 
-/// What GradientReducer asks of the optimizer; each may be null.
+/// Callbacks through which GradientReducer reaches the optimizer. Each may be null.
 struct ReducerHooks {
   /// Fills in one entry per parameter, in order.
   std::function<void(std::vector<SlotNow>&)> look;
 
-  /// For a gradient that was not announced: brings what is there to the slot's memory and returns
-  /// true, or returns false if there is none. Where it is set, every step also finds out which
+  /// For a gradient that was not announced: puts it into the slot's memory and returns true, or
+  /// returns false if there is no gradient. If this is set, every step also determines which
   /// gradients any rank has.
   std::function<bool(std::size_t)> missing;
 
-  /// What must be equal on all ranks, such as the learning rate.
+  /// Names and values of settings that must be equal on all ranks, such as the learning rate.
   std::function<std::vector<std::pair<std::string, double>>()> scalars;
 
-  /// A hash of 20 bits of what must be equal in this very step: where a function is evaluated.
+  /// A 20-bit hash that must be equal on all ranks in this step: of the point at which a function
+  /// is evaluated.
   std::function<std::uint32_t()> point;
 
-  /// Makes the optimizer's step, given which parameters any rank has used: where the state is
-  /// divided, a rank without data steps its shard with the others.
+  /// Steps the optimizer, given which parameters any rank has used. For sharding: a rank without
+  /// data steps its shard along with the others.
   std::function<void(const std::vector<bool>&)> update;
 
-  /// Overwrites the optimizer's state with that of this world rank, collectively; false if it does
-  /// not know the state.
+  /// Overwrites the optimizer's state with that of the given world rank. Collective. Returns false
+  /// if the state is not known.
   std::function<bool(int)> hand_over;
 };
 
-/// Throws mismatch with the first number that is not equal on all ranks, or with the count if that
-/// is not. Collective over the options' process set, blocks.
+/// Throws mismatch, naming the first number that differs between ranks, or the count if that
+/// differs. Collective over the options' process set, blocks.
 void compare_scalars(const std::vector<std::pair<std::string, double>>& scalars,
                      const OptimizerOptions& options, SourceLocation where);
 
@@ -126,53 +130,58 @@ class GradientReducer {
 
   /// See DistributedOptimizer.
   void ready(std::size_t index, SourceLocation where);
-  /// for_step  the update follows: gradients that were reduced and not changed since are left alone
+  /// for_step  the update follows: gradients that have been reduced and have not changed since are
+  ///           not reduced again
   void synchronize(SourceLocation where, bool for_step = true);
   /// See DistributedOptimizer.
   void abandon_step(SourceLocation where);
   /// See DistributedOptimizer::clip_gradient_norm().
   double clip_norm(double norm_max, bool error_if_nonfinite, SourceLocation where);
 
-  /// The optimizer has made its update: the next ready() or synchronize() belongs to the next step.
+  /// Call after the optimizer's update: the next ready() or synchronize() belongs to the next step.
   /// Blocks with sharding.
   void begin_step(SourceLocation where = {});
 
-  /// The update has thrown, or the backward pass: the step is given up by the next call. Does not
-  /// block and does not throw.
+  /// Call when the update or the backward pass has thrown: the next call gives the step up. Does
+  /// not block and does not throw.
   void drop_step() noexcept;
 
-  /// A backward pass that announces by itself has ended: submits what it has left out, and returns
-  /// whether there is something to wait for, by synchronize(). Does not block.
+  /// Call when a backward pass that announces its gradients itself has ended. Submits the gradients
+  /// that it did not announce. Returns true if there is something to wait for, with synchronize().
+  /// Does not block.
   bool submit_pass(SourceLocation where);
 
-  /// Such a pass has failed halfway. Does not block and does not throw.
+  /// Call when such a pass has failed halfway. Does not block and does not throw.
   void pass_failed() noexcept;
 
-  /// The gradients are about to be set to zero: a step that has begun is given up. May block.
+  /// Call before the gradients are set to zero: gives up a step that has begun. May block.
   void zero(SourceLocation where);
 
-  /// Throws invalid_argument, naming the parameter, for what the program has changed since the
-  /// optimizer was wrapped and what cannot go on.
+  /// Throws invalid_argument, naming the parameter, if the program has changed something since the
+  /// optimizer was wrapped and training cannot go on with it.
   void check(SourceLocation where);
 
-  /// Replaces the loss of this rank's batch by that of all ranks, as the gradients are. Blocks.
+  /// Replaces the loss of this rank's batch with that of all ranks, combined as the gradients are.
+  /// Blocks.
   void combine_loss(const TensorView& loss, SourceLocation where);
 
-  /// With virtual workers: the number of this rank's first, which begins now, and how many it has.
+  /// With virtual workers: begins this rank's first worker. Returns its number, and how many
+  /// workers this rank has.
   std::pair<int, int> begin_workers();
-  /// The worker's pass is over. Gradients that were not announced are taken as they are, or as
-  /// zeros once the program has announced any.
+  /// Call when the worker's pass is over. Gradients that were not announced are taken as they are,
+  /// or as zeros once the program has announced any.
   void end_worker();
 
-  /// After synchronize(), with ReducerHooks::missing: per parameter, whether any rank has it.
+  /// Per parameter: whether any rank has its gradient. After synchronize(), with
+  /// ReducerHooks::missing.
   std::vector<bool> used() const;
 
   /// Steps that this rank has made.
   std::uint64_t steps() const;
 
-  /// The parameters; and what the optimizer is to step, which with sharding is something else.
+  /// The parameters. With sharding the optimizer steps others: see stepped().
   std::vector<Slot> parameters() const;
-  /// What the optimizer is to step: its own slots, or this rank's shards of them.
+  /// What the optimizer must step: its own slots, or this rank's shards of them.
   std::vector<Slot> stepped() const;
 
  private:
@@ -182,7 +191,7 @@ class GradientReducer {
   std::unique_ptr<Impl> impl_;
 };
 
-// The following are what DistributedOptimizer's members of similar names return.
+// The guards behind DistributedOptimizer's members of similar names.
 
 /// While it lives, gradients stay on this rank: see DistributedOptimizer::no_sync().
 class NoSyncGuard {
@@ -197,12 +206,12 @@ class NoSyncGuard {
   GradientReducer::Impl& reducer_;
 };
 
-/// Can be moved, so that a std::optional can hold it.
+/// See DistributedOptimizer::join(). Can be moved, so that a std::optional can hold it.
 class JoinGuard {
  public:
   /// The reducer outlives the guard.
   explicit JoinGuard(GradientReducer& reducer);
-  /// Joins, unless an exception is on its way. Throws what join and broadcast throw.
+  /// Joins, unless an exception is leaving the scope. Throws what join and broadcast throw.
   ~JoinGuard() noexcept(false);
   /// Only the new guard joins.
   JoinGuard(JoinGuard&& other) noexcept;
@@ -210,10 +219,10 @@ class JoinGuard {
 
  private:
   GradientReducer::Impl* reducer_;
-  int exceptions_;  ///< on their way when the guard was made
+  int exceptions_;  ///< in flight when the guard was made
 };
 
-/// Refuses a second step at the same time.
+/// Refuses a second step() while one is running.
 class StepGuard {
  public:
   /// Throws invalid_argument while another thread is in step().

@@ -6,7 +6,7 @@
 namespace ringleader {
 namespace {
 
-/// Waits and returns the operation, whose outcome is constant from then on.
+/// Waits for the operation and returns it. Its outcome is constant from then on.
 const Operation& finished(const std::shared_ptr<Operation>& operation) {
   if (operation == nullptr) {
     throw Error(Status(Code::invalid_argument, "this Handle does not belong to an operation"));

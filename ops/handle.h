@@ -6,8 +6,8 @@
 //   ...                                   // compute meanwhile
 //   handle.wait();                        // throws Error if the operation failed
 //
-// A Handle may be copied, waited for more than once and dropped; dropping it does not cancel the
-// operation, whose memory must stay valid until it has completed.
+// A Handle may be copied, waited on more than once, and dropped. Dropping it does not cancel the
+// operation: its memory must stay valid until the operation has completed.
 #pragma once
 
 #include <ringleader/core/output.h>
@@ -32,18 +32,19 @@ class [[nodiscard]] Handle {
   /// True once the operation has completed, with a result or an error. Does not block.
   bool ready() const;
 
-  /// Calls back with the outcome once the operation has completed, at once if it has. The callback
-  /// runs on whichever thread completes the operation; it may submit operations, also ones that it
-  /// then waits for, and must not throw.
+  /// Calls `callback` with the outcome once the operation has completed, or at once if it already
+  /// has. The callback runs on whichever thread completes the operation. It may submit operations
+  /// and wait for them. It must not throw.
   void then(std::function<void(const Status&)> callback) const;
 
   /// Blocks until the operation has completed; throws Error if it failed.
   void wait() const;
 
-  /// Device memory: makes what is put into `stream` (a cudaStream_t) from now on wait for the
-  /// result, and does not wait for it itself: it blocks until the ranks have decided on the
-  /// operation, which for the parameters of an optimizer is at once. Host memory: as wait(). Throws
-  /// Error for a failure that is known by then; one on the device ends later operations.
+  /// Device memory: makes work enqueued in `stream` (a cudaStream_t) from now on wait for the
+  /// result. The calling thread does not wait for the result: it blocks only until the ranks have
+  /// decided on the operation, which for the parameters of an optimizer is at once. Host memory:
+  /// same as wait(). Throws Error for a failure that is known by then; a failure on the device
+  /// makes later operations fail.
   void wait(void* stream) const;
 
   /// Blocks until the operation has completed and returns its outcome as a value.

@@ -18,8 +18,8 @@ namespace {
 
 constexpr std::align_val_t kAlignment{64};
 
-/// Addresses that are reserved if nobody says how many: all there could be memory for, but no more
-/// than 128 processes of a node can map of each other.
+/// Address space to reserve by default: as much as there is physical memory, but no more than 128
+/// processes of a node can map of each other.
 std::int64_t default_bytes() {
   const std::int64_t physical =
       std::int64_t{::sysconf(_SC_PHYS_PAGES)} * std::int64_t{::sysconf(_SC_PAGESIZE)};
@@ -43,13 +43,14 @@ std::shared_ptr<shm::Segment> process_arena(std::int64_t bytes) {
 }
 
 void* allocate(std::size_t bytes) {
-  // More than there are addresses: a product that overflowed.
+  // Larger than the address space: a product that overflowed.
   constexpr auto kMost = std::size_t{1} << 47;
   if (bytes > kMost) throw std::bad_alloc();
-  const auto arena = process_arena([] {
+  static const std::int64_t configured = [] {
     const Result<Config> config = config_from_environment(Config());
     return config.ok() ? config->arena_bytes : 0;  // init() reports what is wrong with it
-  }());
+  }();
+  const auto arena = process_arena(configured);
   if (arena != nullptr) {
     if (void* const memory = arena->allocate(static_cast<std::int64_t>(bytes))) return memory;
     static std::atomic_flag told = ATOMIC_FLAG_INIT;

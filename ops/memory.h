@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Memory that the ranks of a node share: tensors that live in it are reduced where they are,
-// without being copied on the way.
+// Memory that the ranks of a node share. Tensors in it are reduced in place, without being copied
+// on the way.
 //
 //   std::vector<float, ringleader::SharedAllocator<float>> gradient(n);
 //   auto* weights = static_cast<float*>(ringleader::allocate(bytes));
 //
-// It is ordinary memory for everything else. It may be asked for before init() and used after
-// shutdown(). What is freed is given out again but stays with the process until it ends.
+// For everything else it is ordinary memory. It may be allocated before init() and used after
+// shutdown(). Freed memory is reused, but stays with the process until the process ends.
 #pragma once
 
 #include <cstddef>
@@ -16,15 +16,15 @@
 
 namespace ringleader {
 
-/// `bytes` bytes on a cache line's boundary. If there is no shared memory, or
-/// RINGLEADER_ARENA_BYTES of it are in use, the memory is of the ordinary kind, and the log says so
-/// once. Throws std::bad_alloc if there is no memory at all. Does not block. Any thread.
+/// Allocates `bytes` bytes, aligned to a cache line. If there is no shared memory, or
+/// RINGLEADER_ARENA_BYTES of it are in use, returns ordinary memory and logs that once. Throws
+/// std::bad_alloc if there is no memory at all. Does not block. Any thread.
 void* allocate(std::size_t bytes);
 
-/// Takes back what allocate() gave; null is nothing. Any thread.
+/// Frees memory from allocate(). Does nothing for null. Any thread.
 void free(void* memory) noexcept;
 
-/// For containers of the standard library.
+/// allocate() and free() as an allocator for standard containers.
 template <typename T>
 class SharedAllocator {
  public:
@@ -42,15 +42,15 @@ class SharedAllocator {
       throw std::bad_array_new_length();
     return static_cast<T*>(ringleader::allocate(count * sizeof(T)));
   }
-  /// Of allocate(). Does not block.
+  /// Frees memory from allocate(). Does not block.
   void deallocate(T* memory, std::size_t /*count*/) noexcept { ringleader::free(memory); }
 
-  /// Always: memory of one may be freed by another.
+  /// Always true: memory from one may be freed by another.
   template <typename U>
   bool operator==(const SharedAllocator<U>&) const noexcept {
     return true;
   }
-  /// Never.
+  /// Always false.
   template <typename U>
   bool operator!=(const SharedAllocator<U>&) const noexcept {
     return false;

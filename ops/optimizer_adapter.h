@@ -1,56 +1,57 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// OptimizerAdapter: how the library visits the slots of an optimizer it has never heard of, and how
-// it steps it.
+// OptimizerAdapter: tells the library how to visit the slots of an optimizer that it does not know,
+// and how to step it.
 //
 // A class with members `parameters()`, `gradients()` (ranges of equal length whose elements
-// convert to TensorView) and `step()`, needs no adapter. It may also have `names()`,
-// `gradient_meaning`, `state()` (a range as the first two: what it keeps from step to step, besides
-// the parameters) and `scalars()` (pairs of a name and a number that must be equal on all ranks).
-// Any other is described by specializing the trait, of which each wrapper has an object, so members
-// need not be static; all but the first two are optional:
+// convert to TensorView) and `step()` needs no adapter. It may also have `names()`,
+// `gradient_meaning`, `state()` (a range like the first two: what it keeps from step to step,
+// besides the parameters) and `scalars()` (pairs of a name and a number that must be equal on all
+// ranks). For any other optimizer, specialize the trait. Each wrapper holds an object of it, so
+// members need not be static. All but the first two are optional:
 //
 //   template <>
 //   struct ringleader::OptimizerAdapter<their::Optimizer> {
 //     static std::vector<ringleader::Slot> slots(their::Optimizer& optimizer);
 //     static void step(their::Optimizer& optimizer);
 //
-//     // What its gradients mean; else the program says so where it wraps the optimizer.
+//     // What its gradients mean. Without it, the program says so where it wraps the optimizer.
 //     static constexpr auto meaning = ringleader::GradientMeaning::mean;
 //
-//     // Where its tensors are now, so that what the program has changed since is noticed.
+//     // Where its tensors are now, so that the wrapper notices what the program has changed.
 //     void look(their::Optimizer& optimizer, std::vector<ringleader::SlotNow>& now);
 //
-//     // Calls the events' members as the gradients of a backward pass come, until what it returns
-//     // is gone.
+//     // Calls the events' members as a backward pass computes gradients, until the returned object
+//     // is destroyed.
 //     std::shared_ptr<void> on_backward(their::Optimizer& optimizer,
 //                                       ringleader::BackwardEvents events);
 //
-//     // For a gradient that was not announced in this step: brings what is there to the slot's
-//     // memory and returns true, or returns false if there is none.
+//     // For a gradient that was not announced in this step: puts it into the slot's memory and
+//     // returns true, or returns false if there is no gradient.
 //     bool missing(std::size_t index);
 //
-//     // For optimizers that step only what has a gradient: which slots any rank has announced in
-//     // this step. Called before each step; the others' gradients are zeros.
+//     // For optimizers that step only parameters with a gradient: which slots any rank has
+//     // announced in this step. Called before each step. Gradients of other slots are zeros.
 //     void set_used(const std::vector<bool>& used);
 //
 //     // For optimizers that evaluate the loss themselves, any number of times per step.
 //     template <typename Closure>
 //     static auto step(their::Optimizer& optimizer, Closure evaluate);
 //
-//     // The number in what such a closure returns, so that it can be averaged in place.
+//     // The number inside what such a closure returns, so that it can be averaged in place.
 //     static ringleader::TensorView loss(Loss& loss);
 //
-//     // Names and values of what must be equal on all ranks, such as the learning rate.
+//     // Names and values of settings that must be equal on all ranks, such as the learning rate.
 //     std::vector<std::pair<std::string, double>> scalars(const their::Optimizer& optimizer);
 //
-//     // What it keeps from step to step besides the parameters; nothing if that is not known. And
-//     // where it is made by the first step: makes it keep tensors like these, of any content.
+//     // state(): what it keeps from step to step besides the parameters; nothing if that is not
+//     // known. shape_state(), for state that the first step creates: makes the optimizer keep
+//     // tensors of these shapes, with any content.
 //     std::optional<std::vector<ringleader::StateTensor>> state(their::Optimizer& optimizer);
 //     void shape_state(their::Optimizer& optimizer, const std::vector<ringleader::StateShape>&);
 //
-//     // For Sharding::optimizer_state: each element's update depends on that element alone, and
-//     // the optimizer can be made to step these flat slots instead of its own; and back.
+//     // For Sharding::optimizer_state: each element's update depends on that element alone.
+//     // shard() makes the optimizer step these flat slots instead of its own; unshard() undoes it.
 //     static constexpr bool elementwise = true;
 //     void shard(their::Optimizer& optimizer, const std::vector<ringleader::Slot>& shards);
 //     void unshard(their::Optimizer& optimizer);
@@ -73,24 +74,24 @@
 
 namespace ringleader {
 
-/// What a rank's gradient is with respect to the samples of its batch, which decides how the
+/// What a rank's gradient is over the samples of its batch: a mean or a sum. This decides how the
 /// ranks' gradients are combined: means are averaged, sums are added up.
 enum class GradientMeaning { mean, sum };
 
-/// How the ranks' values of that meaning are combined.
+/// The reduction that combines the ranks' values of that meaning.
 constexpr ReduceOp reduce_op_of(GradientMeaning meaning) {
   return meaning == GradientMeaning::mean ? ReduceOp::average : ReduceOp::sum;
 }
 
-/// Where the program has a parameter and its gradient at the moment.
+/// Where a parameter and its gradient currently are in the program's memory.
 struct SlotNow {
   /// The first element.
   void* parameter = nullptr;
-  /// Elements.
+  /// Number of elements.
   std::int64_t parameter_count = 0;
-  /// The first element; null if it has none.
+  /// The first element; null if there is no gradient.
   void* gradient = nullptr;
-  /// Elements.
+  /// Number of elements.
   std::int64_t gradient_count = 0;
 };
 
@@ -103,7 +104,7 @@ struct StateTensor {
   TensorView view;
 };
 
-/// The same without the memory.
+/// The same as StateTensor, without the memory.
 struct StateShape {
   /// Unique within the optimizer.
   std::string name;
@@ -113,12 +114,12 @@ struct StateShape {
   DType dtype = DType::f32;
 };
 
-/// What an adapter says of a backward pass. Called by the thread that runs it.
+/// What an adapter reports about a backward pass. The thread that runs the pass calls these.
 struct BackwardEvents {
   /// The gradient of a slot is complete for this pass. Does not block.
   std::function<void(std::size_t)> ready;
-  /// The pass has ended, and returns soon: true if wait() is to be called, after all other wrappers
-  /// that take part in the pass have been told the same. Does not block.
+  /// The pass has ended and is about to return. Returns true if wait() must be called, once all
+  /// other wrappers that take part in the pass have been told too. Does not block.
   std::function<bool()> ended;
   /// Blocks until the gradients are those of all ranks.
   std::function<void()> wait;
@@ -126,7 +127,7 @@ struct BackwardEvents {
   std::function<void()> failed;
 };
 
-/// An optimizer that is only a list of slots and a function.
+/// An optimizer that consists of a list of slots and a function.
 struct FunctionOptimizer {
   /// Parameters and gradients.
   std::vector<Slot> slots;
@@ -134,10 +135,10 @@ struct FunctionOptimizer {
   std::function<void()> step;
 };
 
-/// The state that slots describe; nothing if none does.
+/// The state that the slots describe; nothing if no slot describes any.
 std::optional<std::vector<StateTensor>> state_of_slots(const std::vector<Slot>& slots);
 
-/// The same for a function that steps the slots it is given, each element by itself.
+/// Like FunctionOptimizer, for a function that steps the slots it is given, each element by itself.
 struct SlotOptimizer {
   /// Parameters and gradients.
   std::vector<Slot> slots;
@@ -163,7 +164,7 @@ template <>
 class OptimizerAdapter<SlotOptimizer> {
  public:
   static constexpr bool elementwise = true;
-  /// What the wrapper moves is stepped where it has been moved to.
+  /// Tensors that the wrapper moves are stepped at their new place.
   static std::vector<Slot> slots(SlotOptimizer& optimizer) {
     std::vector<Slot> slots = optimizer.slots;
     for (std::size_t i = 0; i < slots.size(); ++i) {
@@ -203,7 +204,7 @@ struct Has : std::false_type {};
 template <template <typename> typename Use, typename T>
 struct Has<Use, T, std::void_t<Use<T>>> : std::true_type {};
 
-/// The optimizer that a function over slots is.
+/// The optimizer type for an update function: SlotOptimizer if it takes slots.
 template <typename Step>
 using SlotStepper = std::conditional_t<std::is_invocable_v<Step&, const std::vector<Slot>&>,
                                        SlotOptimizer, FunctionOptimizer>;

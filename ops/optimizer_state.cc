@@ -16,7 +16,7 @@
 namespace ringleader {
 namespace {
 
-/// A line per tensor: type, dimensions, extents, name.
+/// One line per tensor: type, number of dimensions, extents, name.
 std::string written(const std::vector<StateTensor>& tensors) {
   std::ostringstream out;
   for (const StateTensor& tensor : tensors) {
@@ -104,7 +104,7 @@ void broadcast_state(std::string_view name, const std::function<std::vector<Stat
     shape(read(wanted));
     own = state();
   }
-  // All ranks find out together, or those that can would wait for those that cannot.
+  // All ranks find out together; otherwise those that can go on would wait for those that cannot.
   std::int32_t fits = written(own) == wanted ? 1 : 0;
   ReduceOptions options;
   options.process_set = process_set;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What an optimizer keeps from step to step besides the parameters (momentum, moments, counters),
-// as named tensors: to hand it over to ranks that lack it, and to compare it.
+// Optimizer state: what an optimizer keeps from step to step besides the parameters (momentum,
+// moments, counters), as named tensors. It can be handed over to ranks that lack it, and compared.
 //
 //   ringleader::broadcast_optimizer_state(sgd);        // every rank continues with rank 0's
 //   if (!optimizer.parameters_identical()) ...
@@ -23,9 +23,9 @@
 
 namespace ringleader {
 
-/// True on every rank if all ranks have the same bits in these tensors, and in the same order
-/// tensors of the same names and sizes. Collective over the set, blocks. Two states that differ are
-/// told apart with a probability of 1 - 2^-64.
+/// True on every rank if all ranks pass tensors of the same names and sizes, in the same order and
+/// with the same bits. Collective over the set, blocks. Two states that differ are told apart with
+/// a probability of 1 - 2^-64.
 bool identical(std::string_view name, const std::vector<StateTensor>& tensors,
                ProcessSet process_set = {}, SourceLocation where = SourceLocation::current());
 
@@ -77,7 +77,7 @@ bool hand_over_state(OptimizerAdapter<Optimizer>& adapter, Optimizer& optimizer,
 
 }  // namespace detail
 
-/// Overwrites what `optimizer` keeps from step to step with the root's; the root is a world rank.
+/// Overwrites the state of `optimizer` with the root's. The root is a world rank.
 /// Collective over the set, blocks. Errors: unsupported if the adapter does not know the state;
 /// mismatch if the ranks' optimizers keep different tensors and cannot be made to keep the same.
 template <typename Optimizer>

@@ -13,13 +13,13 @@
 
 namespace ringleader {
 
-/// Names a process set; the default is the world. A plain value, equal on all ranks.
+/// Identifies a process set; the default is the world. A plain value, equal on all ranks.
 struct ProcessSet {
   /// 0: all ranks.
   std::uint32_t id = 0;
 
   /// World ranks of the members, ascending. Errors: not_initialized; invalid_argument if the set
-  /// does not exist. The other members fail likewise.
+  /// does not exist. The other member functions have the same errors.
   std::vector<int> ranks() const;
   /// The number of members.
   int size() const;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // RoundRobin: numbers the samples of all ranks as if they were dealt from one pile, one to each
-// rank in turn; a rank that has no more is left out.
+// rank in turn. A rank that has no more samples is skipped.
 //
 //   RoundRobin samples({3, 1}, 0);        // global numbers of rank 0's: 0, 2, 3; of rank 1's: 1
 #pragma once
@@ -15,13 +15,13 @@
 
 namespace ringleader {
 
-/// Deals out the samples of all ranks, a part from each in turn.
+/// Numbers the samples of all ranks, one from each rank in turn.
 class RoundRobin {
  public:
   /// counts  samples of each rank
   RoundRobin(std::vector<std::int64_t> counts, int rank);
 
-  /// The samples of all ranks together.
+  /// The number of samples of all ranks together.
   std::int64_t total() const { return before_round(INT64_MAX); }
 
   /// This rank's samples among the global ones [begin, end): a range of its own numbers.
@@ -32,7 +32,7 @@ class RoundRobin {
  private:
   /// Samples that all ranks together hold in the first `round` rounds.
   std::int64_t before_round(std::int64_t round) const;
-  /// How many of the first `global` samples are this rank's.
+  /// How many of the first `global` samples belong to this rank.
   std::int64_t local_before(std::int64_t global) const;
 
   std::vector<std::int64_t> counts_;

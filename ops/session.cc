@@ -30,7 +30,7 @@ struct Current {
   std::shared_ptr<void> world;  ///< outlives the runtime
   std::shared_ptr<runtime::Runtime> runtime;
   bool one_tree = true;
-  Status alone;  ///< a world of one by mistake
+  Status alone;  ///< not ok: this is a world of one by mistake
   std::shared_ptr<DevicePort> device;
   std::function<void()> mark_broken;
   std::shared_ptr<FlightFile> flight_file;  ///< null: not asked for
@@ -85,7 +85,8 @@ void log_world(const World& world, const Config& config) {
   }
 }
 
-/// What may fail on this rank alone; `current.runtime` has not begun to work when it returns.
+/// The part of init() that may fail on this rank alone. `current.runtime` is not running yet when
+/// it returns.
 Status prepare(Current& current, World& world, const Config& config) {
   current.topology = world.topology;
   current.one_tree = world.one_tree;
@@ -108,7 +109,7 @@ Status prepare(Current& current, World& world, const Config& config) {
   return Status();
 }
 
-/// An exception of the system (no memory, no thread) as a status.
+/// Turns an exception of the system (no memory, no thread) into a status.
 template <typename Work>
 Status guarded(const Work& work) {
   try {
@@ -126,8 +127,8 @@ Status guarded(const Work& work) {
 }
 
 Current start(const InitOptions& options) {
-  // A rank that fails tells the others, which would wait for it for ever: nothing is thrown before
-  // all have come to the same point.
+  // A rank that fails tells the others, which would otherwise wait for it forever: nothing is
+  // thrown before all ranks have reached the same point.
   Config config = options.config;
   const Status configured = guarded([&] {
     Result<Config> read = config_from_environment(options.config);
@@ -175,7 +176,8 @@ void init(const InitOptions& options) {
                "init(): this process was made by fork() and is no rank; only its parent can "
                "use the library"));
   }
-  // Not under the lock of `current`: what is logged meanwhile goes to the program, which may ask.
+  // Not under the mutex of `current`: log messages go to the program meanwhile, and its sink may
+  // call functions that take that mutex.
   const std::lock_guard changing(held.changing);
   if (is_initialized()) return;
   Current current = start(options);
@@ -221,7 +223,7 @@ bool is_initialized() {
 
 namespace {
 
-/// `what` says for what it is wanted, and is asked only if there is none.
+/// `what` returns what needs the runtime, for the error; it is called only if there is an error.
 template <typename What>
 std::shared_ptr<runtime::Runtime> running(const What& what) {
   Holder& held = holder();

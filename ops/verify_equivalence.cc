@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -23,7 +24,7 @@ namespace {
 using Values = std::vector<NamedValues>;
 using Train = std::function<Values(const EquivalenceRun&)>;
 
-/// Each rank's part of the work: all of it, in a set of its own.
+/// Runs in which each rank does all of the work, in a process set of its own.
 class Alone {
  public:
   Alone() {
@@ -32,7 +33,7 @@ class Alone {
   ~Alone() {
     try {
       for (const ProcessSet& set : sets_) remove_process_set(set);
-    } catch (const Error&) {  // the library is over, and with it the sets
+    } catch (const Error&) {  // the library has ended, and the sets with it
     }
   }
   Alone(const Alone&) = delete;
@@ -71,25 +72,44 @@ double largest(const std::vector<double>& values) {
   return most;
 }
 
-/// The first tensor beyond the tolerance; `worst` gets the largest relative difference of all.
+/// The largest |a - b| over the largest |b|: infinite if their sizes differ, and not a number if
+/// either holds what is none.
+double relative_difference(const std::vector<double>& a, const std::vector<double>& b) {
+  if (a.size() != b.size()) return std::numeric_limits<double>::infinity();
+  double most = 0;
+  for (std::size_t i = 0; i < a.size() && !std::isnan(most); ++i) {
+    const double gap = std::abs(a[i] - b[i]);
+    if (!(gap <= most)) most = gap;
+  }
+  return most == 0 ? 0 : most / std::max(largest(b), 1e-30);
+}
+
+/// The first tensor beyond the tolerance. `worst` gets the largest relative difference of all.
 std::optional<Difference> first_difference(const Values& a, const Values& b, double tolerance,
                                            double* worst) {
   std::optional<Difference> first;
-  for (std::size_t t = 0; t < std::min(a.size(), b.size()); ++t) {
-    double most = 0;
-    for (std::size_t i = 0; i < a[t].values.size(); ++i) {
-      const double gap = std::abs(a[t].values[i] - b[t].values[i]);
-      most = gap <= most ? most : gap;  // also takes what is not a number
+  for (std::size_t t = 0; t < std::max(a.size(), b.size()); ++t) {
+    const bool both = t < std::min(a.size(), b.size());
+    const double relative = both ? relative_difference(a[t].values, b[t].values)
+                                 : std::numeric_limits<double>::infinity();
+    if (!std::isnan(*worst) && !(relative <= *worst)) *worst = relative;
+    if (!first && !(relative <= tolerance)) {
+      first = Difference{t < b.size() ? b[t].name : a[t].name, relative};
     }
-    const double relative = most == 0 ? 0 : most / std::max(largest(b[t].values), 1e-30);
-    *worst = std::max(*worst, relative);
-    if (!first && !(relative <= tolerance)) first = Difference{b[t].name, relative};
   }
   return first;
 }
 
-/// By which factor the first step together is longer than the first step alone: least squares.
+bool same_sizes(const Values& a, const Values& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const NamedValues& x, const NamedValues& y) {
+                      return x.values.size() == y.values.size();
+                    });
+}
+
+/// How many times longer the first step together is than the first step alone, by least squares.
 double step_ratio(const Values& start, const Values& alone, const Values& together) {
+  if (!same_sizes(start, alone) || !same_sizes(start, together)) return 1;
   double product = 0;
   double square = 0;
   for (std::size_t t = 0; t < start.size(); ++t) {
@@ -141,7 +161,7 @@ std::string reason(const Values& start, const Values& alone, const Values& toget
          "depends on the rank";
 }
 
-/// Rank 0's text, for all.
+/// Rank 0's text, on all ranks.
 std::string share(const std::string& text) {
   const auto* const bytes = reinterpret_cast<const std::byte*>(text.data());
   const auto all = broadcast_object("verify_equivalence/text", {bytes, bytes + text.size()}, 0);
@@ -196,7 +216,7 @@ EquivalenceReport verify_equivalence(const Train& train, const EquivalenceOption
         options.steps, size(), ends->name, ends->relative,
         reason(start, alone_one, together_one, ends->name, options.tolerance));
   }
-  // What rank 0 found; the others may have been right.
+  // The text is what rank 0 found; other ranks may have found no difference.
   double flags[2] = {report.text.empty() ? 1.0 : 0.0, report.difference};
   allreduce("verify_equivalence/difference", TensorView(&flags[1], {1}), ReduceOp::max);
   allreduce("verify_equivalence/equal", TensorView(&flags[0], {1}), ReduceOp::min);

@@ -27,18 +27,18 @@
 
 namespace ringleader {
 
-/// What the program is asked to do.
+/// What one call of the program's training must do.
 struct EquivalenceRun {
-  int rank = 0;  ///< whose part of every batch to take,
-  int size = 1;  ///< and of how many: all of it when this is 1
-  /// Steps to make.
+  int rank = 0;  ///< which part of every batch to take
+  int size = 1;  ///< number of parts; 1: take the whole batch
+  /// Number of steps to make.
   int steps = 0;
   OptimizerOptions options;  ///< for the optimizer: its name, and the ranks that take part
 };
 
 /// A tensor by value.
 struct NamedValues {
-  /// Of the parameter.
+  /// The parameter's name.
   std::string name;
   /// Its elements.
   std::vector<double> values;
@@ -47,26 +47,26 @@ struct NamedValues {
 /// Copies of the slots' parameters.
 std::vector<NamedValues> copies_of(const std::vector<Slot>& slots);
 
-/// What the comparison has found; the same on all ranks.
+/// The result of the comparison; the same on all ranks.
 struct EquivalenceReport {
   /// Whether all parameters agree within the tolerance.
   bool equal = false;
-  double difference = 0;  ///< largest |a - b| over the largest |b| of the tensor, of all tensors
+  double difference = 0;  ///< maximum over all tensors of largest |a - b| / largest |b|
   std::string text;       ///< the first tensor that differs, and the usual reason
-  /// Parameters of which no rank has had a gradient in any step: layers that are not used, or that
-  /// were forgotten. They are equal, so `equal` does not see them.
+  /// Parameters for which no rank had a gradient in any step: layers that are unused or were
+  /// forgotten. They are equal in both runs, so `equal` does not reveal them.
   std::vector<std::string> unused_parameters;
 };
 
-/// How the comparison is made.
+/// Options of the comparison.
 struct EquivalenceOptions {
   /// Steps of each run.
   int steps = 5;
-  double tolerance = 1e-5;  ///< of `difference`; rounding alone stays far below
+  double tolerance = 1e-5;  ///< limit for `difference`; rounding alone stays far below it
 };
 
-/// Runs `train` several times: alone on each rank, and on all ranks together. It must begin with
-/// the same values every time and return its parameters after `run.steps` steps.
+/// Runs `train` several times: alone on each rank, and on all ranks together. `train` must begin
+/// with the same values every time and return its parameters after `run.steps` steps.
 /// Collective over the world; blocks. The report is the same on all ranks.
 EquivalenceReport verify_equivalence(
     const std::function<std::vector<NamedValues>(const EquivalenceRun&)>& train,

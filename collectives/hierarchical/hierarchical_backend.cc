@@ -17,19 +17,19 @@ namespace {
 
 constexpr int kPhases = 3;  ///< scatter, between, gather
 
-/// A batch on its way through the phases.
+/// A batch in progress.
 struct Running {
   const Batch* batch = nullptr;
   kernels::StagedBatch staged;
   Batch phases[kPhases];
   int phase = 0;
-  bool launched = false;  ///< that phase
-  Ticket ticket = 0;      ///< of it
+  bool launched = false;  ///< whether `phase` has been launched
+  Ticket ticket = 0;      ///< of the launched phase
   std::optional<Status> outcome;
 };
 
-/// The batches of one channel. Each phase has a channel of its own, on which it is launched in the
-/// order of the batches, whenever the phase before it ends.
+/// The batches of one channel. Each phase has a channel of its own. There the batches launch it in
+/// order, each when its previous phase has ended.
 struct ChannelState {
   NodeGroups groups;
   std::uint64_t batches = 0;
@@ -48,7 +48,8 @@ class HierarchicalBackend : public Backend {
   std::string_view name() const override { return "hierarchical"; }
 
   bool supports(const Batch& batch) const override {
-    // Between the phases values are of the element type, so what must be rounded once is left out.
+    // Between the phases, values have the element type, so batches that must be rounded only once
+    // are excluded.
     return batch.op == Op::allreduce && batch.device == Device::host &&
            is_hierarchical(*batch.group, options_.nodes) && chosen(batch) &&
            kernels::wide_type(kernels::spec_of(batch)) == batch.dtype;
@@ -110,7 +111,7 @@ class HierarchicalBackend : public Backend {
                                              batch.group->size(), bytes, options_.deterministic});
   }
 
-  /// Makes the state of a channel that has been opened; false if it has not.
+  /// Creates the state of an opened channel; returns false if the channel has not been opened.
   bool take_opened(std::uint32_t channel) {
     const std::lock_guard lock(mutex_);
     const auto opened = opened_.extract(channel);
@@ -157,7 +158,7 @@ class HierarchicalBackend : public Backend {
     gather.block_counts = scatter.block_counts;
   }
 
-  /// Moves all batches of the channel on, each as far as those before it allow.
+  /// Advances all batches of the channel, each as far as those before it allow.
   Status advance(ChannelState& state) {
     int furthest = kPhases;  // no batch launches a phase that the one before it has not launched
     for (const auto& running : state.running) {
@@ -200,7 +201,7 @@ class HierarchicalBackend : public Backend {
   std::unique_ptr<Backend> inside_;
   std::unique_ptr<Backend> between_;
   HierarchicalOptions options_;
-  kernels::BufferPool buffers_;  ///< outlives what is running
+  kernels::BufferPool buffers_;  ///< outlives the running batches
   std::mutex mutex_;
   std::map<std::uint32_t, NodeGroups> opened_;  ///< guarded by mutex_
   std::map<std::uint32_t, ChannelState> channels_;

@@ -21,7 +21,7 @@ using kernels::copy_elements;
 /// Elements of a share that one poll handles: bounded work, and at most 2 MiB of f64 per source.
 constexpr std::int64_t kElementsPerPoll = 1 << 18;
 
-/// One batch in which all members of its group meet.
+/// The rendezvous of all members of a group in one batch.
 struct Rendezvous {
   std::vector<const Batch*> batches;  ///< by group rank; written under the hub's mutex
   std::atomic<int> arrived{0};
@@ -83,7 +83,7 @@ class InprocControlPlane : public ControlPlane {
   int rank_;
 };
 
-/// A batch of this rank on its way through a rendezvous.
+/// A batch of this rank in progress.
 struct Running {
   const Batch* batch = nullptr;
   std::shared_ptr<Rendezvous> rendezvous;
@@ -91,7 +91,8 @@ struct Running {
   bool finished = false;
 };
 
-/// Elements [begin, begin + count) of tensor t, over all ranks: reduced and given to all.
+/// Reduces elements [begin, begin + count) of tensor t over all ranks, and writes them to all
+/// ranks.
 void reduce_piece(const Rendezvous& rendezvous, const Batch& mine, std::size_t t,
                   std::int64_t begin, std::int64_t count) {
   std::vector<const void*> sources;
@@ -106,26 +107,20 @@ void reduce_piece(const Rendezvous& rendezvous, const Batch& mine, std::size_t t
   }
 }
 
-std::int64_t sum_before(const std::vector<std::int64_t>& counts, int index) {
-  std::int64_t total = 0;
-  for (int i = 0; i < index; ++i) total += counts[static_cast<std::size_t>(i)];
-  return total;
-}
-
-/// Allgather, alltoall and exchange: rank `from`'s block for this rank. The allgather's block may
-/// be where it belongs already.
+/// Allgather, alltoall and exchange: copies rank `from`'s block for this rank. In an allgather, the
+/// block may already be in place.
 void fetch_block(const Rendezvous& rendezvous, const Batch& mine, int from) {
   const Batch& theirs = *rendezvous.batches[static_cast<std::size_t>(from)];
   const std::int64_t offset =
-      mine.op != Op::allgather ? sum_before(theirs.send_counts, mine.group->rank) : 0;
+      mine.op != Op::allgather ? block_begin(theirs.send_counts, mine.group->rank) : 0;
   copy_elements(at(theirs.tensors[0].input, offset, mine.dtype),
-                at(mine.tensors[0].output, sum_before(mine.block_counts, from), mine.dtype),
+                at(mine.tensors[0].output, block_begin(mine.block_counts, from), mine.dtype),
                 mine.block_counts[static_cast<std::size_t>(from)], mine.dtype);
 }
 
 void scatter_piece(const Rendezvous& rendezvous, const Batch& mine, std::int64_t begin,
                    std::int64_t count) {
-  const std::int64_t offset = sum_before(mine.block_counts, mine.group->rank) + begin;
+  const std::int64_t offset = block_begin(mine.block_counts, mine.group->rank) + begin;
   std::vector<const void*> sources;
   for (const Batch* batch : rendezvous.batches) {
     sources.push_back(at(batch->tensors[0].input, offset, mine.dtype));
@@ -144,7 +139,7 @@ void broadcast_piece(const Rendezvous& rendezvous, const Batch& mine, std::int64
       });
 }
 
-/// Does the next bounded part of this rank's work; true when all of it is done.
+/// Does the next bounded part of this rank's work. Returns true once all of it is done.
 bool advance(Running& running) {
   const Batch& batch = *running.batch;
   const int size = batch.group->size();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/collectives/inproc/messages.h>
 
+#include <atomic>
 #include <cstring>
 #include <deque>
 #include <map>
@@ -11,13 +12,12 @@
 namespace ringleader::inproc {
 namespace {
 
-/// A message of which one side, or both, have come. Whoever comes second copies.
+/// A message for which one side, or both, have arrived. The second to arrive copies.
 struct Exchange {
   const std::byte* source = nullptr;
   std::byte* target = nullptr;
-  std::int64_t bytes = 0;
-  bool copied = false;
-  int sides_left = 2;  ///< that have not yet seen the end
+  std::atomic<bool> copied{false};  // release when set: the copy comes before
+  std::atomic<int> sides_left{2};   ///< that have not yet seen the end
 };
 
 struct Exchanges {
@@ -25,15 +25,15 @@ struct Exchanges {
   using Key = std::tuple<std::uint32_t, int, int, int>;
 
   std::mutex mutex;
-  std::map<Key, std::deque<Exchange*>> open;  ///< of which one side has come, oldest first
+  std::map<Key, std::deque<Exchange*>> open;  ///< one side has arrived; oldest first
 
-  /// The exchange to which a side belongs: the oldest that lacks it, or a new one.
+  /// The exchange that a side joins: the oldest that lacks this side, or a new one.
   Exchange* join(const Key& key, const std::byte* source, std::byte* target, std::int64_t bytes) {
     const std::lock_guard lock(mutex);
     std::deque<Exchange*>& waiting = open[key];
     const bool sends = source != nullptr;
     if (waiting.empty() || (waiting.front()->source != nullptr) == sends) {
-      waiting.push_back(new Exchange{source, target, bytes});
+      waiting.push_back(new Exchange{source, target});
       return waiting.back();
     }
     Exchange* const exchange = waiting.front();
@@ -46,13 +46,13 @@ struct Exchanges {
     if (bytes > 0) {
       std::memcpy(exchange->target, exchange->source, static_cast<std::size_t>(bytes));
     }
-    exchange->copied = true;
+    exchange->copied.store(true, std::memory_order_release);  // with ended()
     return exchange;
   }
 
-  bool ended(Exchange* exchange) {
-    const std::lock_guard lock(mutex);
-    if (!exchange->copied) return false;
+  /// Without the lock: ranks ask all the time.
+  static bool ended(Exchange* exchange) {
+    if (!exchange->copied.load(std::memory_order_acquire)) return false;
     if (--exchange->sides_left == 0) delete exchange;
     return true;
   }
@@ -80,7 +80,7 @@ class ThreadEndpoint : public p2p::Endpoint {
   }
 
   Status test(p2p::Message& message, bool& done) override {
-    done = exchanges_->ended(reinterpret_cast<Exchange*>(message.value));
+    done = Exchanges::ended(reinterpret_cast<Exchange*>(message.value));
     return Status();
   }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The transport of p2p among threads of one process: its algorithms without MPI, for tests.
+// The p2p transport between threads of one process: tests run its algorithms without MPI.
 #pragma once
 
 #include <ringleader/collectives/p2p/transport.h>
@@ -10,7 +10,7 @@
 
 namespace ringleader::inproc {
 
-/// One for each of `size` ranks, which different threads may use.
+/// Makes one transport for each of `size` ranks. Different threads may use them.
 std::vector<std::unique_ptr<p2p::Transport>> make_transports(int size);
 
 }  // namespace ringleader::inproc

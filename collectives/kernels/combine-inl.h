@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How a vector of each source becomes one vector: the tree of reduce.h. Included once per
-// instruction set, by vectorized.cc.
+// Combines one vector of each source into a single vector, by the tree of reduce.h. Included once
+// per instruction set, by vectorized.cc.
 #include <ringleader/collectives/kernels/element_memory-inl.h>
 
 #include <hwy/highway.h>
@@ -38,11 +38,11 @@ struct Product {
     return hn::Mul(a, b);
   }
 };
-/// As in reduce.cc: the first stays unless the second is better or not a number.
+/// As in reduce.cc: keeps the first unless the second is better or NaN.
 template <typename V>
 HWY_INLINE V second_if(hn::Mask<hn::DFromV<V>> better, V a, V b) {
   if constexpr (std::is_floating_point_v<hn::TFromV<V>>) {
-    better = hn::Or(better, hn::IsNaN(b));  // Ne(b, b) is false for it with AVX-512
+    better = hn::Or(better, hn::IsNaN(b));  // Ne(b, b) is false for NaN with AVX-512
   }
   return hn::IfThenElse(better, b, a);
 }
@@ -59,7 +59,7 @@ struct Max {
   }
 };
 
-/// Everything about a reduction but the place in the data.
+/// Everything about a reduction except the position in the data.
 template <typename T>
 struct Work {
   std::span<const void* const> sources;
@@ -68,7 +68,7 @@ struct Work {
   typename Memory<T>::Lane after;   ///< factor of every result
   bool scales_before;
   bool scales_after;
-  std::size_t streams_from;  ///< the outs from here on go past the caches
+  std::size_t streams_from;  ///< the outs from this index on are written past the caches
 };
 
 /// One vector of the kCount sources from `first` on, combined by the tree of reduce.h.
@@ -83,8 +83,8 @@ HWY_INLINE hn::Vec<D> combine(D d, const Work<T>& work, std::size_t first, std::
   }
 }
 
-// Any number of sources, and factors of inputs: partial sums of a block, a level of the tree behind
-// the other, in memory that stays in the first-level cache.
+// For any number of sources, and for scaled inputs: partial sums of a block, one level of the tree
+// after another, in memory that stays in the L1 cache.
 constexpr std::size_t kBlockBytes = 1024;
 
 template <typename T>
@@ -107,7 +107,8 @@ void scale(D d, Partials<T>& partials, typename Memory<T>::Lane factor, std::int
   }
 }
 
-/// levels[0] = [at, at + size) of the sources from `first` on; the levels behind it are scratch.
+/// levels[0] = elements [at, at + size) of the sources from `first` on, combined. The levels after
+/// it are scratch.
 template <typename Op, typename T, typename D>
 void combine_block(D d, const Work<T>& work, std::size_t first, std::size_t count, std::int64_t at,
                    std::int64_t size, Partials<T>* levels) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How elements of every type come into vectors of the compute type, and back:
-// 16-bit floats by way of f32. Included once per instruction set, by vectorized.cc.
+// Loads elements of every type into vectors of the compute type, and stores them back. 16-bit
+// floats are computed in f32. Included once per instruction set, by vectorized.cc.
 #include <ringleader/core/half.h>
 
 #include <hwy/highway.h>

@@ -14,6 +14,14 @@ void copy_elements(const void* source, void* out, std::int64_t count, DType dtyp
   std::memcpy(out, source, bytes);
 }
 
+void load(const ReduceSpec& spec, const std::byte* source, std::byte* out, std::int64_t count) {
+  if (spec.prescale != 1.0) {
+    prescale(spec, source, out, count);
+  } else {
+    copy_elements(source, out, count, spec.dtype);
+  }
+}
+
 void pack(const Batch& batch, std::int64_t begin, std::int64_t end, void* out, Stores stores) {
   std::int64_t filled = 0;
   for_each_piece(batch, begin, end, [&](std::size_t t, std::int64_t offset, std::int64_t count) {

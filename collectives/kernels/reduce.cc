@@ -20,7 +20,7 @@ namespace {
 
 __extension__ using Int128 = __int128;
 
-/// Elements that are accumulated at a time: 8 KiB of 64-bit accumulators stay in the L1 cache.
+/// Elements accumulated at a time: 8 KiB of 64-bit accumulators stay in the L1 cache.
 constexpr std::int64_t kBlock = 1024;
 
 template <typename T>
@@ -48,7 +48,7 @@ void with_op(ReduceOp op, Visit visit) {
         return visit([](Acc a, Acc b) { return a + b; });
       }
     case ReduceOp::min:
-      // What is not a number stays, whichever rank has it: b != b is true for that alone.
+      // NaN stays, whichever rank has it: b != b is true only for NaN.
       return visit([](Acc a, Acc b) { return b < a || b != b ? b : a; });
     case ReduceOp::max:
       return visit([](Acc a, Acc b) { return a < b || b != b ? b : a; });
@@ -73,8 +73,8 @@ void narrow(const Acc* source, T* out, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<T>(source[i]);
 }
 
-/// Scaled integers that are out of range become the nearest that is in it; sums and products of
-/// integers wrap around.
+/// Scaled integers that are out of range become the nearest value in range. Unscaled sums and
+/// products of integers wrap around.
 template <typename Acc, typename T>
 void narrow_result(const ReduceSpec& spec, const Acc* source, T* out, std::int64_t count) {
   if constexpr (std::is_integral_v<T>) {
@@ -90,7 +90,8 @@ void narrow_result(const ReduceSpec& spec, const Acc* source, T* out, std::int64
   narrow(source, out, count);
 }
 
-/// Integers are scaled in f64 and truncated toward zero; a result out of range is the nearest one.
+/// Integers are scaled in f64 and truncated toward zero. A result out of range becomes the nearest
+/// value in range.
 template <typename Acc>
 Acc scaled(Acc value, double factor) {
   if constexpr (std::is_floating_point_v<Acc>) {
@@ -123,8 +124,8 @@ void finish_block(const ReduceSpec& spec, Acc* values, std::int64_t count) {
   }
 }
 
-/// Memory of this thread for `count` values, until it asks again: waiting threads of the program
-/// work here too, and their stacks may be small.
+/// Memory for `count` values, valid until this thread's next call. It is not on the stack because
+/// the program's waiting threads work here too, and their stacks may be small.
 template <typename Acc>
 Acc* scratch(std::size_t count) {
   thread_local std::vector<std::max_align_t> memory;
@@ -133,8 +134,8 @@ Acc* scratch(std::size_t count) {
   return reinterpret_cast<Acc*>(memory.data());
 }
 
-/// Elements [begin, begin + n) of all sources by the tree of reduce.h. What is behind
-/// levels[kBlock] is for the levels below.
+/// Combines elements [begin, begin + n) of all sources by the tree of reduce.h. The memory from
+/// levels[kBlock] on is for the levels below.
 template <typename T, typename Acc>
 void combine_sources(const ReduceSpec& spec, std::span<const void* const> sources,
                      std::int64_t begin, std::int64_t n, Acc* levels) {
@@ -270,7 +271,7 @@ DType wide_type(const ReduceSpec& spec) {
 }
 
 void convert(DType from, const void* source, DType to, void* out, std::int64_t count) {
-  if (count == 0) return;  // then there may be no memory at all
+  if (count == 0) return;  // there may be no memory at all then
   if (from == to) {
     std::memmove(out, source, static_cast<std::size_t>(count) * size_of(from));
     return;
@@ -288,7 +289,7 @@ void convert(DType from, const void* source, DType to, void* out, std::int64_t c
 }
 
 void copy_bytes(const void* source, void* out, std::size_t bytes, Stores stores) {
-  if (bytes == 0) return;  // then there may be no memory at all
+  if (bytes == 0) return;  // there may be no memory at all then
   traffic_meter.copied(static_cast<std::int64_t>(bytes));
   if (stores != Stores::cached) return vectorized::stream_copy(source, out, bytes);
   std::memcpy(out, source, bytes);

@@ -5,11 +5,11 @@
 //   reduce(spec_of(batch), sources, out, count);    // out[i] = finish(op over sources[.][i])
 //
 // Arithmetic is done in a wider type and rounded once: 16-bit floats in f32, integers in i64
-// (averages of i64 in 128 bits), f32 and f64 in themselves. Sources are combined by one binary tree
-// over their order, ((0 + 1) + (2 + 3)) + (4 + 5): of n, the first 2^k < n and the rest. So the
-// result does not depend on how a buffer was cut into pieces; the rounding error grows with log n;
-// and if each of 2^m ranks has already combined 2^l neighbouring values in this way, the result is
-// that of 2^(m+l) ranks, bit for bit.
+// (averages of i64 in 128 bits), f32 and f64 in their own type. Sources are combined in order by
+// one binary tree, ((0 + 1) + (2 + 3)) + (4 + 5), which splits n sources into the first 2^k < n and
+// the rest. So the result does not depend on how a buffer was cut into pieces; the rounding error
+// grows with log n; and if each of 2^m ranks has already combined 2^l neighbouring values in this
+// way, the result is that of 2^(m+l) ranks, bit for bit.
 #pragma once
 
 #include <ringleader/core/batch.h>
@@ -31,14 +31,14 @@ struct ReduceSpec {
 
 ReduceSpec spec_of(const Batch& batch);
 
-/// Whether results go through the caches, or past them to memory that is not read again soon.
-/// Streaming into memory that was just read costs more than it saves; `stream_copies` therefore
-/// streams all outs but the first.
+/// Whether results are written through the caches, or past them to memory that is not read again
+/// soon. Streaming into memory that was just read costs more than it saves, so `stream_copies`
+/// streams all outs except the first.
 enum class Stores : std::uint8_t { cached, streaming, stream_copies };
 
-/// Combines whole rows by that tree, then divides and postscales:
-/// outs[.][i] = (prescale * sources[0][i] op prescale * sources[1][i] op ...). Each holds `count`
-/// elements; an out may be one of the sources, else nothing overlaps. Every source is read once and
+/// Combines whole rows by that tree, then divides and postscales: outs[.][i] = (prescale *
+/// sources[0][i] op prescale * sources[1][i] op ...). Every source and out holds `count` elements.
+/// An out may be one of the sources; otherwise nothing may overlap. Every source is read once and
 /// every out written once.
 void reduce(const ReduceSpec& spec, std::span<const void* const> sources,
             std::span<void* const> outs, std::int64_t count, Stores stores = Stores::cached);
@@ -49,7 +49,7 @@ inline void reduce(const ReduceSpec& spec, std::span<const void* const> sources,
   reduce(spec, sources, std::span<void* const>(&out, 1), count);
 }
 
-/// reduce() without vector instructions of the processor's choosing; what tests compare with.
+/// reduce() without vector instructions chosen for the processor; the reference in tests.
 void reduce_plainly(const ReduceSpec& spec, std::span<const void* const> sources, void* out,
                     std::int64_t count);
 
@@ -66,14 +66,13 @@ void finish(const ReduceSpec& spec, void* data, std::int64_t count);
 /// floats, i64 for averages and scaled reductions of integers, else the type itself.
 DType wide_type(const ReduceSpec& spec);
 
-/// out[i] = source[i] converted; the types are equal or `to` is the wide type of `from`, or the
-/// reverse.
+/// out[i] = source[i], converted. The types are equal, or one is the wide type of the other.
 void convert(DType from, const void* source, DType to, void* out, std::int64_t count);
 
-/// Copies bytes between memories that do not overlap.
+/// Copies bytes. `source` and `out` must not overlap.
 void copy_bytes(const void* source, void* out, std::size_t bytes, Stores stores);
 
-/// Fills with the element that changes nothing: 0, 1, or the largest or lowest value.
+/// Fills with the neutral element: 0, 1, or the largest or lowest value.
 void fill_neutral(void* data, std::int64_t count, DType dtype, ReduceOp op);
 
 }  // namespace ringleader::kernels

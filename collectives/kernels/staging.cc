@@ -10,10 +10,10 @@
 namespace ringleader::kernels {
 namespace {
 
-/// What one poll copies: some tens of microseconds, during which nothing else advances.
+/// Bytes that one poll copies: some tens of microseconds, during which nothing else advances.
 constexpr std::int64_t kPieceBytes = 256 << 10;
 
-/// A pool keeps at most so much: what a few fused batches of the default size need.
+/// A pool keeps at most this many bytes: what a few fused batches of the default size need.
 constexpr std::int64_t kBytesKeptMax = 64 << 20;
 
 }  // namespace
@@ -46,8 +46,8 @@ void BufferPool::Buffer::release() {
 BufferPool::Buffer BufferPool::take(std::int64_t bytes) {
   Buffer buffer;
   buffer.pool_ = this;
-  // Powers of two, so that batches of nearly the same size share buffers. The latest one first: it
-  // may still be in the cache.
+  // Sizes are powers of two, so that batches of nearly the same size share buffers. The buffer
+  // returned last comes first: it may still be in the cache.
   buffer.bytes_ = static_cast<std::int64_t>(
       std::bit_ceil(static_cast<std::uint64_t>(std::max<std::int64_t>(bytes, 64))));
   const auto found = std::find_if(kept_.rbegin(), kept_.rend(),

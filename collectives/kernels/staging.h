@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Memory for batches that travel in one piece.
+// Contiguous memory for batches.
 //
-//   BufferPool    buffers that are kept for the batches that follow, so that a step which resembles
-//                 the one before allocates nothing and touches no fresh pages
-//   StagedBatch   a batch in one piece of memory: that of its only tensor, or a buffer to which its
-//                 tensors are copied, and from which its results, in pieces of bounded size
+//   BufferPool    keeps buffers for later batches, so that a step that resembles the previous one
+//                 allocates nothing and touches no fresh pages
+//   StagedBatch   a batch in one piece of memory: its only tensor's, or a buffer. Its tensors are
+//                 copied to the buffer, and its results back, in pieces of bounded size
 #pragma once
 
 #include <ringleader/core/batch.h>
@@ -24,11 +24,11 @@ class BufferPool {
   using Memory = std::shared_ptr<std::byte>;
   using Allocate = std::function<Memory(std::int64_t bytes)>;
 
-  /// From the heap, or from `allocate`.
+  /// Allocates from the heap, or with `allocate`.
   BufferPool();
   explicit BufferPool(Allocate allocate) : allocate_(std::move(allocate)) {}
 
-  /// What take() gives; it returns to the pool, which outlives it, when it is destroyed.
+  /// A buffer from take(). It returns to the pool when it is destroyed; the pool must outlive it.
   class Buffer {
    public:
     Buffer() = default;
@@ -48,7 +48,7 @@ class BufferPool {
     std::int64_t bytes_ = 0;
   };
 
-  /// At least `bytes` bytes; their contents are arbitrary.
+  /// Returns at least `bytes` bytes with arbitrary contents.
   Buffer take(std::int64_t bytes);
 
  private:
@@ -58,7 +58,7 @@ class BufferPool {
   };
 
   Allocate allocate_;
-  std::vector<Kept> kept_;  ///< the one that was returned last at the end
+  std::vector<Kept> kept_;  ///< the one returned last is at the end
   std::int64_t bytes_kept_ = 0;
 };
 
@@ -66,21 +66,21 @@ class StagedBatch {
  public:
   StagedBatch() = default;
 
-  /// `batch` outlives this object.
+  /// `batch` must outlive this object.
   StagedBatch(const Batch& batch, BufferPool& pool);
 
   const std::byte* input() const { return input_; }
   std::byte* output() const { return output_; }
 
-  /// Copies a piece of the tensors to the buffer; true once all of them are there.
+  /// Copies a piece of the tensors to the buffer. Returns true once all of them are there.
   bool pack_some();
 
-  /// Copies a piece of the results back; true once all tensors have theirs.
+  /// Copies a piece of the results back. Returns true once all tensors have theirs.
   bool unpack_some();
 
  private:
   const Batch* batch_ = nullptr;
-  BufferPool::Buffer buffer_;  ///< empty: the memory is a tensor's
+  BufferPool::Buffer buffer_;  ///< empty if the memory is a tensor's
   const std::byte* input_ = nullptr;
   std::byte* output_ = nullptr;
   std::int64_t count_ = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Compiled once per instruction set, as vectorized.cc.
+// Compiled once per instruction set, like vectorized.cc.
 #include <ringleader/collectives/kernels/vectorized.h>
 
 #include <cstring>
@@ -8,7 +8,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE <stream_copy.cc>
 #include <hwy/foreach_target.h>
-// After foreach_target.h, as Highway asks:
+// After foreach_target.h, as Highway requires:
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// This file is compiled once per instruction set (Highway's foreach_target.h includes it again and
-// again); the best that the processor has is chosen at the first call.
+// This file is compiled once per instruction set (Highway's foreach_target.h includes it
+// repeatedly). The first call chooses the best one that the processor has.
 //
-// Up to four sources keep four vectors of sums in registers: every element of every source is
-// loaded once, and every element of every output stored once. More go block by block.
+// With up to four sources, four vectors of sums stay in registers: every element of every source is
+// loaded once, and every element of every output stored once. More sources are reduced block by
+// block.
 #include <ringleader/collectives/kernels/vectorized.h>
 
 #include <algorithm>
@@ -15,7 +16,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE <vectorized.cc>
 #include <hwy/foreach_target.h>
-// After foreach_target.h, as Highway asks:
+// After foreach_target.h, as Highway requires:
 #include <hwy/aligned_allocator.h>
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
@@ -29,7 +30,7 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// The rows of kVectors vectors, 1 or 4, of [at, count); returns where they end.
+/// Reduces the rows of kVectors vectors (1 or 4) of [at, count). Returns where they end.
 template <std::size_t kSources, int kVectors, typename Op, typename T, typename D>
 std::int64_t reduce_rows(D d, const Work<T>& work, std::int64_t at, std::int64_t count) {
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
@@ -70,11 +71,11 @@ std::int64_t reduce_rows(D d, const Work<T>& work, std::int64_t at, std::int64_t
   return at;
 }
 
-/// [at, count) of few sources, as nearly always.
+/// Reduces [at, count) of few sources, which is nearly always the case.
 template <std::size_t kSources, typename Op, typename T>
 void reduce_few(const Work<T>& work, std::int64_t at, std::int64_t count) {
   const hn::ScalableTag<typename Memory<T>::Lane> d;
-  const hn::CappedTag<typename Memory<T>::Lane, 4> few;  // most of what is left of small tensors
+  const hn::CappedTag<typename Memory<T>::Lane, 4> few;  // most of what small tensors leave
   const hn::CappedTag<typename Memory<T>::Lane, 1> one;
   at = reduce_rows<kSources, 4, Op>(d, work, at, count);
   at = reduce_rows<kSources, 1, Op>(d, work, at, count);
@@ -82,8 +83,8 @@ void reduce_few(const Work<T>& work, std::int64_t at, std::int64_t count) {
   reduce_rows<kSources, 1, Op>(one, work, at, count);
 }
 
-/// A level per level of the tree, in memory of this thread until it asks again: waiting threads of
-/// the program work here too, and their stacks may be small.
+/// Partial sums for each level of the tree, valid until this thread's next call. They are not on
+/// the stack because the program's waiting threads work here too, and their stacks may be small.
 template <typename T>
 Partials<T>* partials(std::size_t sources) {
   thread_local hwy::AlignedFreeUniquePtr<Partials<T>[]> levels;
@@ -97,7 +98,7 @@ Partials<T>* partials(std::size_t sources) {
   return levels.get();
 }
 
-/// The whole vectors of [at, count); returns where they end.
+/// Reduces the whole vectors of [at, count). Returns where they end.
 template <typename Op, typename T, typename D>
 std::int64_t reduce_blocks(D d, const Work<T>& work, std::int64_t at, std::int64_t count) {
   Partials<T>* const levels = partials<T>(work.sources.size());
@@ -121,7 +122,7 @@ std::int64_t reduce_blocks(D d, const Work<T>& work, std::int64_t at, std::int64
   return at;
 }
 
-/// Elements before every output is aligned for streaming; -1 if there is no such place.
+/// Number of elements before every output is aligned for streaming; -1 if there is no such place.
 template <typename T>
 std::int64_t elements_to_alignment(std::span<void* const> outs, std::size_t vector_bytes) {
   const auto first = reinterpret_cast<std::uintptr_t>(outs[0]);

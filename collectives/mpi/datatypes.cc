@@ -14,8 +14,8 @@ void combine_floats(void* in, void* in_and_out, int* count, MPI_Datatype* /*type
   kernels::combine(dtype_of<T>(), kOp, in_and_out, in, *count);
 }
 
-/// MPI_MIN and MPI_MAX may lose what is not a number (MPI 3.1, 5.9.2). Made once per process; MPI
-/// frees them when it ends.
+/// MPI_MIN and MPI_MAX may lose NaN (MPI 3.1, 5.9.2), so these replace them. They are made once per
+/// process; MPI frees them when it ends.
 MPI_Op extreme_of_floats(ReduceOp op, DType dtype) {
   const auto make = [](MPI_User_function* function) {
     MPI_Op made = MPI_OP_NULL;

@@ -18,7 +18,7 @@ MPI_Datatype datatype_of(DType dtype);
 
 MPI_Op op_of(ReduceOp op);
 
-/// The same, but minimum and maximum of floats keep what is not a number, whichever rank has it.
+/// Like op_of(), but the minimum and maximum of floats keep NaN, whichever rank has it.
 MPI_Op op_keeping_nan(ReduceOp op, DType dtype);
 
 /// A derived type of `count` elements that begin `offset` elements after the buffer's start; its

@@ -33,7 +33,7 @@ class MpiBackend : public Backend {
         return total(batch.block_counts) <= kCountMax;
       case Op::reduce_scatter:
       case Op::allreduce:
-        // A sum of 64-bit integers has no wider type in MPI that would keep an average exact.
+        // MPI has no wider type than 64-bit integers in which their average would stay exact.
         if (batch.dtype == DType::i64 && batch.reduce_op == ReduceOp::average) return false;
         return batch.op == Op::allreduce || batch.count() <= kCountMax;
       case Op::broadcast:

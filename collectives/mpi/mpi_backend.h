@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The backend "mpi": the MPI library's own non-blocking collectives; the reference with which the
-// others are compared.
+// The backend "mpi": the MPI library's own non-blocking collectives. It is the reference for the
+// other backends.
 #pragma once
 
 #include <ringleader/collectives/mpi_transport/communicator.h>

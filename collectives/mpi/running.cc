@@ -160,7 +160,7 @@ Status make_types(Running& running, const std::vector<std::int64_t>& blocks,
   return Status();
 }
 
-/// The block's place is part of its type, so that no int limits it.
+/// The block's offset is part of its type, so it is not limited to an int.
 Status start_alltoall(Running& running) {
   const Batch& batch = *running.batch;
   running.end = batch.count();
@@ -179,7 +179,8 @@ Status start_alltoall(Running& running) {
   return Status();
 }
 
-/// At most one message each way. A block may be longer than an int counts: its type is the whole.
+/// At most one message each way. A block may have more elements than an int can count, so its type
+/// covers the whole block.
 Status start_exchange(Running& running) {
   const Batch& batch = *running.batch;
   running.end = batch.count();

@@ -8,14 +8,16 @@
 #include <ringleader/core/batch.h>
 #include <ringleader/core/result.h>
 
+#include <condition_variable>
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <set>
 #include <utility>
 
 namespace ringleader::mpi_transport {
 
-/// Move-only. The destructor gives the communicator up, which is freed some time after, unless MPI
+/// Move-only. The destructor gives up the communicator, which is freed some time later, unless MPI
 /// has been finalized.
 class Communicator {
  public:
@@ -42,14 +44,16 @@ class Communicator {
   MPI_Comm comm_ = MPI_COMM_NULL;
 };
 
-/// Threading: any thread, but one at a time for a channel.
+/// Threading: any thread.
 class ChannelCommunicators {
  public:
-  /// `world` outlives this object.
+  /// `world` must outlive this object.
   explicit ChannelCommunicators(MPI_Comm world) : world_(world) {}
 
-  /// The communicator of the group's channel; rank i of it is member i of the group. The first
-  /// call for a channel blocks until all members have made it, which they do in the same order.
+  /// The communicator of the group's channel; its rank i is member i of the group. The first call
+  /// for a channel blocks until all members have made it. Calls for different channels may run at
+  /// the same time where MPI has MPI_THREAD_MULTIPLE; otherwise all members make them in the same
+  /// order.
   Result<MPI_Comm> of(const Group& group);
 
   void close(std::uint32_t channel) {
@@ -58,8 +62,12 @@ class ChannelCommunicators {
   }
 
  private:
+  Result<Communicator> make(const Group& group) const;
+
   MPI_Comm world_;
   std::mutex mutex_;
+  std::condition_variable opened_;
+  std::set<std::uint32_t> opening_;  ///< guarded by mutex_
   std::map<std::uint32_t, Communicator> communicators_;
 };
 

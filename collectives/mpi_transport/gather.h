@@ -9,7 +9,8 @@
 
 namespace ringleader::mpi_transport {
 
-/// The bytes of all ranks of `comm`, in rank order; up to 2 GiB in all. Collective, blocks.
+/// Allgathers the bytes of all ranks of `comm`, in rank order; up to 2 GiB in total. Collective;
+/// blocks.
 Result<std::vector<std::string>> gather(MPI_Comm comm, const std::string& bytes);
 
 }  // namespace ringleader::mpi_transport

@@ -13,7 +13,7 @@ constexpr int kSmall = 0;      // tags
 constexpr int kLargeSize = 1;  // of the size of a large message, 8 bytes
 constexpr int kLarge = 2;
 
-/// Messages taken in one poll, so that one poll is bounded.
+/// Messages taken in one poll. This bounds the work of a poll.
 constexpr int kMessagesPerPoll = 64;
 
 }  // namespace
@@ -24,8 +24,8 @@ MpiControlPlane::~MpiControlPlane() {
   int finalized = 0;
   MPI_Finalized(&finalized);
   if (receiving_ == MPI_REQUEST_NULL || finalized != 0) return;
-  // Nobody sends any more, but for ranks that have failed: then the job ends by MPI_Abort. Waited
-  // for, because MPI may write to the buffer until then.
+  // Nobody sends any more, except for ranks that have failed; then MPI_Abort ends the job. Wait for
+  // the cancellation, because MPI may write to the buffer until then.
   MPI_Cancel(&receiving_);
   MPI_Wait(&receiving_, MPI_STATUS_IGNORE);
 }
@@ -43,7 +43,7 @@ Status MpiControlPlane::send(int to, MessageBytes bytes) {
   if (sending.bytes->size() <= kSmallBytesMax) {
     RL_MPI_RETURN_IF_ERROR(
         MPI_Isend(data, size, MPI_BYTE, to, kSmall, comm_.get(), &sending.request));
-    return test_sends();  // most have left at once
+    return test_sends();  // most complete at once
   }
   sending.large_size = sending.bytes->size();
   RL_MPI_RETURN_IF_ERROR(MPI_Isend(&sending.large_size, sizeof sending.large_size, MPI_BYTE, to,
@@ -97,7 +97,7 @@ Status MpiControlPlane::test_receive(bool& arrived, std::vector<ReceivedMessage>
     return Status(Code::bad_message, fmt::format("rank {} sent a control message of {} bytes",
                                                  what.MPI_SOURCE, large_size));
   }
-  // Until it is there, nothing else is taken: what the same rank sent next must not overtake it.
+  // Take nothing else until it has arrived: what the same rank sent next must not overtake it.
   large_ = std::make_shared<std::vector<std::byte>>(large_size);
   RL_MPI_RETURN_IF_ERROR(MPI_Irecv(large_->data(), static_cast<int>(large_size), MPI_BYTE,
                                    what.MPI_SOURCE, kLarge, comm_.get(), &receiving_));
@@ -105,7 +105,7 @@ Status MpiControlPlane::test_receive(bool& arrived, std::vector<ReceivedMessage>
 }
 
 bool MpiControlPlane::sent_all() {
-  if (!sending_.empty()) (void)test_sends();  // an error comes again with the next poll
+  if (!sending_.empty()) (void)test_sends();  // the next poll reports an error again
   return sending_.empty();
 }
 

@@ -2,9 +2,9 @@
 //
 // MpiControlPlane: control messages as MPI point-to-point messages on a communicator of their own.
 //
-// Nearly all are small. A receive for a small message is always posted, which costs less than to
-// look for messages and to receive what was found. A large one is announced by a small one that
-// holds its size, and received next from that rank, so the order of messages is kept.
+// Nearly all messages are small. A receive for a small message is always posted, which costs less
+// than probing for messages and receiving what was found. A small message announces each large one
+// and holds its size. The large message is received next from that rank, so messages stay in order.
 #pragma once
 
 #include <ringleader/collectives/mpi_transport/communicator.h>
@@ -36,7 +36,7 @@ class MpiControlPlane : public ControlPlane {
 
   struct Sending {
     MessageBytes bytes;
-    std::size_t large_size = 0;  ///< what announces a large message
+    std::size_t large_size = 0;  ///< the announcement of a large message
     MPI_Request request = MPI_REQUEST_NULL;
     MPI_Request large_request = MPI_REQUEST_NULL;
   };
@@ -46,9 +46,9 @@ class MpiControlPlane : public ControlPlane {
   Status test_sends();
 
   Communicator comm_;
-  std::list<Sending> sending_;  ///< a list: MPI holds on to what is in it
+  std::list<Sending> sending_;  ///< a list, because MPI keeps pointers to its elements
   std::array<std::byte, kSmallBytesMax> small_;
-  std::shared_ptr<std::vector<std::byte>> large_;  ///< set while a large message is received
+  std::shared_ptr<std::vector<std::byte>> large_;  ///< set while a large message is being received
   MPI_Request receiving_ = MPI_REQUEST_NULL;
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The transport of p2p over MPI's point-to-point messages.
+// The p2p transport over MPI's point-to-point messages.
 #pragma once
 
 #include <ringleader/collectives/mpi_transport/communicator.h>

@@ -21,16 +21,16 @@ std::atomic<bool> broken{false};
 std::atomic<void (*)()> finalize_callback{nullptr};
 pid_t owner = 0;  ///< the process that initialized MPI: children made by fork() leave it alone
 
-/// MPI_Abort ends all processes at once. The others learn of a failure in milliseconds, but need
-/// some time to say so, and to write what they have recorded.
+/// MPI_Abort ends all processes at once. The others learn of a failure within milliseconds, but
+/// need some time to report it and to write what they have recorded.
 constexpr timespec kTimeToReport{0, 400'000'000};
 
-/// A communicator of all processes for as long as MPI runs. On it a process that ends says so, for
-/// those that begin another session and would wait for it.
+/// A communicator of all processes that lives as long as MPI runs. A process that ends says so on
+/// it, so that processes that begin another session do not wait for it.
 class Lifetime {
  public:
-  /// Before the first session of the process makes it; before others waits until all processes are
-  /// there. Collective. Errors: rank_lost if one has ended.
+  /// Before the first session of the process, creates the communicator. Before later sessions,
+  /// waits until all processes are there. Collective. Errors: rank_lost if a process has ended.
   Status meet() {
     if (comm_ == MPI_COMM_NULL) {
       RL_MPI_RETURN_IF_ERROR(MPI_Comm_dup(MPI_COMM_WORLD, &comm_));
@@ -53,7 +53,8 @@ class Lifetime {
     }
   }
 
-  /// Nobody may receive it: that is no matter, as the messages are empty and the process ends.
+  /// Perhaps nobody receives the messages. That does not matter: they are empty, and the process
+  /// ends.
   void say_that_it_ends() {
     int size = 0;
     int rank = 0;
@@ -71,7 +72,7 @@ class Lifetime {
 
  private:
   static constexpr int kEnds = 0;       ///< the tag
-  static constexpr int kTellMax = 256;  ///< of more processes each would send too much
+  static constexpr int kTellMax = 256;  ///< with more processes, each would send too much
   static constexpr timespec kLook{0, 1'000'000};
   MPI_Comm comm_ = MPI_COMM_NULL;
 };
@@ -93,11 +94,11 @@ void finalize_at_exit() {
   MPI_Finalize();
 }
 
-/// MPI deletes the attributes of MPI_COMM_SELF first of all when it ends (MPI 3.1, 8.7.1).
+/// When MPI ends, it deletes the attributes of MPI_COMM_SELF first of all (MPI 3.1, 8.7.1).
 int self_is_deleted(MPI_Comm /*comm*/, int /*key*/, void* /*value*/, void* /*state*/) {
   if (void (*const callback)() = finalize_callback) callback();
   abort_if_broken();
-  if (owner == 0) lifetime.say_that_it_ends();  // MPI is the program's
+  if (owner == 0) lifetime.say_that_it_ends();  // the program owns MPI
   return MPI_SUCCESS;
 }
 
@@ -112,7 +113,7 @@ Status watch_finalize() {
   return Status();
 }
 
-/// Errors: invalid_argument for what is no group of processes that this one belongs to.
+/// Errors: invalid_argument unless it is a group of processes that includes this one.
 Status check_communicator(MPI_Comm comm) {
   if (comm == MPI_COMM_NULL) {
     return Status(
@@ -138,7 +139,8 @@ Status initialize() {
   RL_MPI_RETURN_IF_ERROR(MPI_Initialized(&initialized));
   if (initialized != 0) return Status();
   int provided = 0;
-  // The library itself calls MPI from one thread at a time, but the program may call it beside.
+  // The library itself calls MPI from one thread at a time, but the program may call it
+  // concurrently.
   RL_MPI_RETURN_IF_ERROR(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided));
   owner = ::getpid();
   std::atexit(finalize_at_exit);

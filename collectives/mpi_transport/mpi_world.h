@@ -2,8 +2,8 @@
 //
 // MpiWorld: this process's place among the MPI processes.
 //
-// MPI can be initialized once per process. If the program has not done it, the first MpiWorld
-// does, and MPI_Finalize is called when the process exits; if the program has, it also finalizes.
+// MPI can be initialized once per process. If the program has not done so, the first MpiWorld does,
+// and MPI_Finalize is called when the process exits. If the program has, it also finalizes MPI.
 #pragma once
 
 #include <ringleader/collectives/mpi_transport/communicator.h>
@@ -19,31 +19,33 @@ namespace ringleader::mpi_transport {
 class MpiWorld {
  public:
   /// Duplicates `communicator` (an MPI_Comm; nullptr: MPI_COMM_WORLD). Ranks with the same
-  /// `host_id` are on one node; without one, those that MPI says share memory. Collective over it.
+  /// `host_id` are on one node. Ranks without one are on one node if MPI says that they share
+  /// memory. Collective over `communicator`.
   static Result<MpiWorld> open(const void* communicator, const std::string& host_id);
 
   const Topology& topology() const { return topology_; }
 
-  /// One thread at a time may call MPI, whichever it is. If not, only the thread that initialized
-  /// MPI may.
+  /// True if any thread may call MPI, one at a time. If false, only the thread that initialized MPI
+  /// may.
   bool any_thread() const { return any_thread_; }
 
-  /// Several threads may call MPI at once.
+  /// True if several threads may call MPI at once.
   bool concurrent() const { return concurrent_; }
 
-  /// For each rank a number of the node it is on.
+  /// For each rank, the number of its node.
   const std::vector<int>& nodes() const { return nodes_; }
 
   MPI_Comm comm() const { return comm_.get(); }
 
-  /// A duplicate for a purpose of its own. Collective.
+  /// A duplicate of the communicator for a separate purpose. Collective.
   Result<Communicator> duplicate() const { return Communicator::duplicate(comm_.get()); }
 
-  /// `callback` is called when MPI_Finalize begins, whoever calls it. To be set before open().
+  /// Sets a callback that is called when MPI_Finalize begins, whoever calls it. Call this before
+  /// open().
   static void on_finalize(void (*callback)());
 
-  /// Another process may be dead: MPI_Finalize could wait for it for ever, so when this process
-  /// exits it ends the job instead.
+  /// Records that another process may be dead. MPI_Finalize could wait for it for ever, so this
+  /// process ends the job instead when it exits.
   static void mark_broken();
 
  private:

@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(kThreads)
 
 std::int64_t blocks_for(std::int64_t count) { return (count + kThreads - 1) / kThreads; }
 
-/// With a null of the device's type and one of the type in which it is computed.
+/// Calls visit() with a zero of the device's type and a zero of the type used for the computation.
 template <typename Visit>
 Status with_float_type(DType dtype, Visit visit) {
   switch (dtype) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Arithmetic on tensors of a device, each by itself. Calls enqueue and do not block.
+// Arithmetic on single tensors in device memory. Calls enqueue work and do not block.
 #pragma once
 
 #include <ringleader/core/status.h>
@@ -12,17 +12,17 @@
 
 namespace ringleader::nccl {
 
-/// As load_kernels() (fusion_kernels.h).
+/// Like load_kernels() (fusion_kernels.h).
 Status load_arithmetic();
 
-/// Every element a copy of the one at `element`, in host memory.
+/// Sets every element to a copy of the one at `element`, which is in host memory.
 Status fill(void* data, std::int64_t count, DType dtype, const void* element, cudaStream_t stream);
 
-/// Floats times a factor, rounded once.
+/// Multiplies floats by a factor, rounded once.
 Status multiply(const TensorView& tensor, double factor, cudaStream_t stream);
 
-/// Squares of floats, as f64: what thread t meets is added to partial[t], for kPartialSums threads
-/// whatever the device, so that the same numbers have the same sum.
+/// Adds up squares of floats, as f64. Thread t adds the squares of its elements to partial[t].
+/// There are kPartialSums threads on every device, so the same numbers have the same sum.
 constexpr std::int64_t kPartialSums = 64 * 256;
 Status add_squares(const TensorView& tensor, double* partial, cudaStream_t stream);
 

@@ -15,7 +15,8 @@ bool reduces(const Batch& batch) {
   return batch.op == Op::allreduce || batch.op == Op::reduce_scatter;
 }
 
-/// In place, where NCCL wants the result of a reduce_scatter to be for that.
+/// Where the result goes. It is in place; for a reduce_scatter NCCL wants it at the rank's own
+/// block.
 void* result_of(const Running& running) {
   const Batch& batch = *running.batch;
   auto* const buffer = static_cast<std::byte*>(running.wire);
@@ -29,7 +30,7 @@ void* result_of(const Running& running) {
 Result<std::shared_ptr<Channel>> Channel::open(const Group& group, const NcclOptions& options,
                                                const Status& device,
                                                std::pmr::memory_resource* pinned) {
-  // What may fail here alone comes first, and its outcome goes to the others.
+  // What may fail on this rank alone comes first; its outcome goes to the others.
   Status usable = device;
   if (usable.ok()) usable = load_kernels();
   if (usable.ok()) usable = load_arithmetic();
@@ -41,7 +42,8 @@ Result<std::shared_ptr<Channel>> Channel::open(const Group& group, const NcclOpt
   return channel;
 }
 
-/// All communicators, also after one has failed, so that no member waits for another's.
+/// Opens all communicators, even after one has failed, so that no member waits for one that another
+/// does not open.
 Status Channel::connect(const Group& group, const NcclOptions& options, const Status& device) {
   Status outcome = device;
   const auto open = [&](const Group& members) {
@@ -83,7 +85,7 @@ Result<bool> Channel::advance() {
   return progress;
 }
 
-/// As far as it can without waiting.
+/// Advances the batch as far as it can without waiting.
 Status Channel::advance(Running& running, bool& progress) {
   if (running.steps.empty()) {
     if (Status status = prepare(running); !status.ok()) return status;
@@ -105,7 +107,7 @@ Status Channel::advance(Running& running, bool& progress) {
   return finish(running);
 }
 
-/// What comes before the first call.
+/// Does what comes before the first call.
 Status Channel::prepare(Running& running) {
   const Batch& batch = *running.batch;
   for (const DeviceEvent* const ready : batch.ready) {
@@ -142,12 +144,13 @@ std::vector<Step> Channel::steps_of(const Running& running, const void* input, v
   return {{&whole_, [=, this] { return reduce(reduction, input, output, whole_, stream_.get()); }}};
 }
 
-/// Each rank of a node reduces a block of it, and with those of the other nodes that have the same
-/// one. Source: Horovod's hierarchical allreduce. What is left over is reduced by all at once.
+/// Each rank of a node reduces one block inside the node, and then with the ranks of the other
+/// nodes that have the same block. A single reduction over all ranks handles what is left over.
+/// Source: Horovod's hierarchical allreduce.
 std::vector<Step> Channel::hierarchical(const Running& running, const void* input,
                                         void* output) const {
   const Reduction whole = reduction_of(*running.batch, running.transfer);
-  // Aligned as NCCL likes it.
+  // Aligned as NCCL prefers.
   const std::int64_t unit = kPieceAlignment / static_cast<std::int64_t>(size_of(whole.type));
   const std::int64_t block = whole.count / node_size_ / unit * unit;
   const auto at = [&](const void* memory, std::int64_t element) {
@@ -180,7 +183,7 @@ std::vector<Step> Channel::hierarchical(const Running& running, const void* inpu
   return steps;
 }
 
-/// What comes after the last call.
+/// Does what comes after the last call.
 Status Channel::finish(Running& running) {
   const Batch& batch = *running.batch;
   const Transfer& transfer = running.transfer;

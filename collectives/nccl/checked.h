@@ -13,7 +13,7 @@ namespace ringleader::nccl {
 
 Status checked(cudaError_t code, const char* call);
 
-/// ncclInProgress is no error: the communicator says later how it went on.
+/// ncclInProgress is not an error: the communicator reports the outcome later.
 Status checked(ncclResult_t code, const char* call, ncclComm_t communicator = nullptr);
 
 }  // namespace ringleader::nccl

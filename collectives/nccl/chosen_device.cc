@@ -15,7 +15,7 @@ int ChosenDevice::choose() {
   if (device >= 0) return device;
   int current = 0;
   if (cudaGetDevice(&current) != cudaSuccess) current = otherwise_;
-  // Of threads that come at the same time, one decides.
+  // If several threads come at the same time, one decides.
   return device_.compare_exchange_strong(device, current) ? current : device;
 }
 

@@ -5,18 +5,19 @@
 
 namespace ringleader::nccl {
 
-/// Whether this process has a GPU and a driver that this build can use, and how many. Does not
-/// touch a device.
+/// The number of GPUs of this process; 0 if it has none or no driver that this build can use. Does
+/// not touch a device.
 int device_count();
 
-/// The GPU of this rank: the one that is current on the thread that uses device memory first. A
-/// program chooses it by its local_rank(), after init(). Threading: any.
+/// The GPU of this rank: the one that is current on the first thread that uses device memory. A
+/// program chooses it by its local_rank(), after init(). Threading: any thread.
 class ChosenDevice {
  public:
-  /// `otherwise`: of a rank that never used device memory, and takes part in what others do.
+  /// `otherwise` is the device of a rank that never used device memory but takes part in what
+  /// others do.
   explicit ChosenDevice(int otherwise) : otherwise_(otherwise) {}
 
-  int choose();  ///< on a thread of the program
+  int choose();  ///< called on a thread of the program
   int get() const;
 
  private:

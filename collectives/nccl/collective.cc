@@ -45,10 +45,10 @@ ncclRedOp_t op_of(ReduceOp op) {
     case ReduceOp::average:
       break;
   }
-  return ncclSum;  // averages are divided after
+  return ncclSum;  // averages are divided afterwards
 }
 
-/// Sums of inputs that NCCL multiplies by a factor, for as long as this lives.
+/// An NCCL operation that sums inputs multiplied by a factor. Valid as long as this object lives.
 class ScaledSum {
  public:
   ScaledSum(DType dtype, double factor, ncclComm_t communicator) : communicator_(communicator) {
@@ -59,7 +59,7 @@ class ScaledSum {
                       "ncclRedOpCreatePreMulSum", communicator);
   }
   ~ScaledSum() {
-    // What was enqueued keeps what it needs.
+    // Enqueued work keeps what it needs.
     if (status_.ok()) static_cast<void>(ncclRedOpDestroy(op_, communicator_));
   }
   ScaledSum(const ScaledSum&) = delete;
@@ -86,7 +86,7 @@ Status reduce_with(ncclRedOp_t op, const Reduction& reduction, const void* input
                  "ncclReduceScatter", communicator);
 }
 
-/// Several calls that NCCL runs as one.
+/// Makes several calls that NCCL runs as one.
 Status grouped(ncclComm_t communicator, const std::function<Status()>& calls) {
   Status begun = checked(ncclGroupStart(), "ncclGroupStart", communicator);
   if (!begun.ok()) return begun;
@@ -95,7 +95,7 @@ Status grouped(ncclComm_t communicator, const std::function<Status()>& calls) {
   return status.ok() ? ended : status;
 }
 
-/// All tensors of the batch, in bytes.
+/// Moves all tensors of the batch, as bytes.
 struct Mover {
   const Batch& batch;
   ncclComm_t communicator;

@@ -15,12 +15,12 @@
 namespace ringleader::nccl {
 namespace {
 
-/// Flushing what has completed takes milliseconds; a lost member can keep it for ever.
+/// Flushing completed work takes milliseconds, but a lost member can hold it up for ever.
 constexpr double kCloseTimeoutS = 10;
 
 constexpr int kNonBlockingVersion = NCCL_VERSION(2, 28, 0);
 
-/// Which device a member uses, and the unique id if it is the first.
+/// The device that a member uses and, from the first member, the unique id.
 struct Introduction {
   ncclUniqueId id;
   cudaUUID_t device;
@@ -46,7 +46,8 @@ Result<Introduction> introduce(const Group& group) {
   return own;
 }
 
-/// NCCL would say so after a while, and not which.
+/// Checks that no two members use the same device. NCCL would report that only after a while, and
+/// would not say which.
 Status check_devices(const Group& group, const std::vector<Introduction>& all) {
   std::map<std::string, int> seen;
   for (std::size_t i = 0; i < all.size(); ++i) {
@@ -62,7 +63,7 @@ Status check_devices(const Group& group, const std::vector<Introduction>& all) {
   return Status();
 }
 
-/// Asks until it is no longer busy. Nothing if that takes too long.
+/// Polls the communicator until it is no longer busy. Nothing if that takes too long.
 std::optional<Status> settled(const Communicator& communicator, double patience_s) {
   using Seconds = std::chrono::duration<double>;
   const auto deadline = std::chrono::steady_clock::now() + Seconds(patience_s);
@@ -87,7 +88,7 @@ ncclConfig_t config_of(const NcclConfig& options) {
 Result<Communicator> Communicator::open(const Group& group, const NcclOptions& options,
                                         const Status& device) {
   const Result<Introduction> own = device.ok() ? introduce(group) : Result<Introduction>(device);
-  // Members that fail take part nevertheless, so that nobody waits for them.
+  // Members that have failed still take part, so that nobody waits for them.
   const auto gathered = options.gather(group, own.ok() ? bytes_of(*own) : own.status().message());
   if (!own.ok()) return own.status();
   if (!gathered.ok()) return gathered.status();
@@ -105,7 +106,8 @@ Result<Communicator> Communicator::open(const Group& group, const NcclOptions& o
   }
 
   ncclConfig_t config = config_of(options.config);
-  // Before 2.28 two communicators that one thread connects at the same time disturb each other.
+  // Before 2.28, two communicators that one thread connects at the same time interfere with each
+  // other.
   int version = 0;
   Status asked = checked(ncclGetVersion(&version), "ncclGetVersion");
   if (!asked.ok()) return asked;

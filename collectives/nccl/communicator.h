@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Communicator: the members of one channel as NCCL knows them. No call waits for other members: a
-// communicator that is busy setting up connections says so, and is asked again.
+// Communicator: the members of one channel as NCCL sees them. Only opening one waits for
+// the other members: a communicator that is busy setting up connections says so, and is asked
+// again.
 #pragma once
 
 #include <ringleader/collectives/nccl/checked.h>
@@ -17,8 +18,8 @@ namespace ringleader::nccl {
 class Communicator {
  public:
   /// Collective over the group; blocks for a bounded time. Errors: transport; invalid_argument if
-  /// two members share a device, which NCCL cannot.
-  /// A member whose device cannot be used takes part too, and `device` says why.
+  /// two members share a device, which NCCL does not support. A member whose device cannot be used
+  /// takes part too, and `device` says why.
   static Result<Communicator> open(const Group& group, const NcclOptions& options,
                                    const Status& device);
 
@@ -29,13 +30,14 @@ class Communicator {
     std::swap(communicator_, other.communicator_);
     return *this;
   }
-  /// Does not wait for work in flight, which it ends; idle ones are to be ended by close().
+  /// Ends work in flight instead of waiting for it. An idle communicator should be ended by
+  /// close().
   ~Communicator() { abort(); }
 
   ncclComm_t get() const { return communicator_; }
 
-  /// Nothing while it is still busy with what was asked of it; else how that went, or what failed
-  /// since.
+  /// Nothing while it is busy with what was asked of it; otherwise the outcome of that, or what has
+  /// failed since.
   std::optional<Status> state() const;
 
   /// Ends an idle communicator. Blocks for a bounded time.

@@ -21,7 +21,7 @@ class CudaDevice : public DevicePort {
 
   void adopt_thread() override { nccl::adopt_thread(); }
 
-  /// Streams belong to the device that is current when they are used by their number 0.
+  /// Stream 0 belongs to the device that is current when it is used.
   Result<std::shared_ptr<DeviceEvent>> record(void* stream) override {
     const UseDevice use(device_->choose());
     if (!use.status().ok()) return use.status();
@@ -64,13 +64,13 @@ class CudaDevice : public DevicePort {
     return nccl::multiply(tensor, factor, static_cast<cudaStream_t>(tensor.stream()));
   }
 
-  /// Partial sums of each stream are added up by its kernels, one tensor after another.
+  /// The kernels of each stream add to its partial sums, one tensor after another.
   Result<double> sum_of_squares(const std::vector<TensorView>& tensors) override {
     const UseDevice use(device_->choose());
     if (!use.status().ok()) return use.status();
     constexpr std::size_t kBytes = kPartialSums * sizeof(double);
     std::map<cudaStream_t, StreamBuffer> partial_sums;
-    std::vector<cudaStream_t> streams;  // as they come: not by their addresses
+    std::vector<cudaStream_t> streams;  // in order of appearance, not of their addresses
     for (const TensorView& tensor : tensors) {
       const auto stream = static_cast<cudaStream_t>(tensor.stream());
       StreamBuffer& sums = partial_sums[stream];
@@ -113,14 +113,14 @@ class CudaDevice : public DevicePort {
       if (!stream.ok()) return stream.status();
       stream_ = std::make_shared<Stream>(std::move(*stream));
     }
-    // Given back without waiting for the device, whose other work may wait for this thread.
+    // Freed without waiting for the device, whose other work may be waiting for this thread.
     Result<StreamBuffer> buffer =
         StreamBuffer::allocate(static_cast<std::size_t>(count) * size_of(dtype), stream_->get());
     if (!buffer.ok()) return buffer.status();
     const auto owner = std::make_shared<std::pair<std::shared_ptr<Stream>, StreamBuffer>>(
         stream_, std::move(*buffer));
     auto* const memory = static_cast<std::byte*>(owner->second.get());
-    alignas(8) std::array<std::byte, 8> element;  // the largest
+    alignas(8) std::array<std::byte, 8> element;  // room for the largest type
     kernels::fill_neutral(element.data(), 1, dtype, op);
     Status filled = fill(memory, count, dtype, element.data(), stream_->get());
     if (!filled.ok()) return filled;

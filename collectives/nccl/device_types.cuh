@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the kernels share: the device's element types, and launching.
+// What the kernels share: the device's element types, and how kernels are launched.
 #pragma once
 
 #include <ringleader/collectives/nccl/checked.h>
@@ -21,7 +21,7 @@ constexpr int kThreads = 256;
 /// another.
 constexpr std::int64_t kBlocksMax = 2048;
 
-/// The device's types for 16-bit floats are not the host's.
+/// Calls visit() with a zero of the device's type, which for 16-bit floats is not the host's.
 template <typename Visit>
 Status with_device_type(DType dtype, Visit visit) {
   switch (dtype) {
@@ -47,7 +47,8 @@ Status with_device_type(DType dtype, Visit visit) {
   return Status(Code::unsupported, "no kernel for this element type");
 }
 
-/// By its own return code: the thread's last error may be somebody else's.
+/// Launches a kernel. Checks the call's own return code: the thread's last error may be somebody
+/// else's.
 template <typename... Arguments>
 Status run(void (*kernel)(Arguments...), std::int64_t blocks, cudaStream_t stream,
            std::type_identity_t<Arguments>... arguments) {
@@ -57,7 +58,7 @@ Status run(void (*kernel)(Arguments...), std::int64_t blocks, cudaStream_t strea
                  "cudaLaunchKernel");
 }
 
-/// The first use of a kernel would load it, and may wait for the device.
+/// Loads a kernel. Otherwise its first use would load it, and may wait for the device.
 template <typename Kernel>
 Status load(Kernel* kernel) {
   cudaFuncAttributes attributes;

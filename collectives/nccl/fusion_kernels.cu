@@ -8,7 +8,7 @@
 namespace ringleader::nccl {
 namespace {
 
-/// Numbers in which an element is scaled.
+/// The type in which an element is scaled.
 template <typename T>
 using Wide = std::conditional_t<std::is_integral_v<T>, std::int64_t,
                                 std::conditional_t<std::is_same_v<T, double>, double, float>>;
@@ -38,7 +38,7 @@ __device__ To scaled(From value, Scale scale, bool scales) {
   return static_cast<To>(wide);
 }
 
-/// As many elements as fit in 16 bytes of the wider type.
+/// Elements moved at once: at most as many as fit in 16 bytes of the wider type.
 template <typename T, int kCount>
 struct alignas(sizeof(T) * kCount) Vector {
   T values[kCount];
@@ -49,8 +49,8 @@ __device__ bool is_aligned(const T* memory) {
   return reinterpret_cast<std::uintptr_t>(memory) % (sizeof(T) * kCount) == 0;
 }
 
-/// to[i] = scaled(from[i]), by all threads of a block together: as many elements at once as the
-/// alignment of both allows, up to kCount.
+/// to[i] = scaled(from[i]), by all threads of a block together. Each moves as many elements at once
+/// as the alignment of both allows, up to kCount.
 template <int kCount, typename From, typename To>
 __device__ void move_vectors(const From* from, To* to, std::int64_t count, Scale scale,
                              bool scales) {
@@ -92,7 +92,7 @@ __device__ int piece_of(const Piece* pieces, int count, std::int64_t tile) {
   return low;
 }
 
-/// T: of the tensors, W: of the buffer.
+/// T is the type of the tensors, W that of the buffer.
 template <typename T, typename W, bool kPacks>
 __global__ void __launch_bounds__(kThreads)
     move_pieces(const Piece* pieces, int piece_count, std::int64_t tiles,

@@ -54,7 +54,7 @@ Result<StreamBuffer> StreamBuffer::allocate(std::size_t bytes, cudaStream_t stre
 
 Result<void*> StreamScratch::at_least(std::size_t bytes, cudaStream_t stream) {
   if (bytes > bytes_) {
-    // The old one goes when the stream has come so far.
+    // The old buffer is freed once the stream gets this far.
     Result<StreamBuffer> larger = StreamBuffer::allocate(bytes, stream);
     if (!larger.ok()) return larger.status();
     buffer_ = std::move(*larger);

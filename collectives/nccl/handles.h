@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Owners of what CUDA gives out. Their destructors do not wait for the device.
+// Owners of CUDA's handles and memory. Their destructors do not wait for the device.
 #pragma once
 
 #include <ringleader/collectives/nccl/checked.h>
@@ -14,8 +14,9 @@
 
 namespace ringleader::nccl {
 
-/// Makes a device current, and on the user's threads the one before when it ends. On the library's
-/// it stays: making the first device current again would begin to use it.
+/// Makes a device current. On the user's threads, the previous device becomes current again when
+/// this object is destroyed. On the library's threads the device stays current: making the first
+/// device current again would begin to use it.
 class UseDevice {
  public:
   explicit UseDevice(int device);
@@ -28,15 +29,15 @@ class UseDevice {
  private:
   int before_ = 0;
   bool changed_ = false;
-  /// A program that captures a graph in another thread must not find that our calls broke it.
+  /// Our calls must not break the graph that a program captures in another thread.
   cudaStreamCaptureMode capture_ = cudaStreamCaptureModeRelaxed;
   Status status_;
 };
 
-/// The calling thread is the library's.
+/// Declares the calling thread to be the library's.
 void adopt_thread();
 
-/// A point in a stream. Threading: constant after it was recorded.
+/// A point in a stream. Threading: constant once it has been recorded.
 class Event : public DeviceEvent {
  public:
   static Result<std::shared_ptr<Event>> record(cudaStream_t stream);
@@ -51,7 +52,7 @@ class Event : public DeviceEvent {
   cudaEvent_t event_;
 };
 
-/// A stream of its own, before others where the device is contended.
+/// Owns a stream, which goes before others if the device is contended.
 class Stream {
  public:
   static Result<Stream> create();
@@ -71,7 +72,7 @@ class Stream {
   cudaStream_t stream_ = nullptr;
 };
 
-/// Device memory whose life is ordered by a stream: it may be released while work of the stream
+/// Device memory whose lifetime is ordered by a stream: it may be released while work in the stream
 /// still uses it.
 class StreamBuffer {
  public:
@@ -95,7 +96,7 @@ class StreamBuffer {
   cudaStream_t stream_ = nullptr;
 };
 
-/// Memory for the work of one stream that is used again and again, and grows when it has to.
+/// Reusable memory for the work of one stream. It grows when needed.
 class StreamScratch {
  public:
   /// Valid for work that is enqueued before the next call.

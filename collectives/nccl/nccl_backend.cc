@@ -19,8 +19,8 @@
 namespace ringleader::nccl {
 namespace {
 
-/// Memory for the tables of batches, which is used again. Taking more may wait for the device, so
-/// there is some before kernels run that wait for other ranks.
+/// Reusable memory for the tables of batches. Allocating more may wait for the device, so some is
+/// allocated before any kernel that waits for other ranks runs.
 class Tables {
  public:
   std::pmr::memory_resource* memory() { return &pool_; }
@@ -40,19 +40,19 @@ class Tables {
   }
 
  private:
-  /// Larger ones are not kept: those of more than 8192 tensors.
+  /// Larger tables, those of more than 8192 tensors, are not kept.
   static constexpr std::size_t kBytesMax = 256 << 10;
 
   PinnedMemory pinned_;
   std::pmr::unsynchronized_pool_resource pool_{{0, kBytesMax}, &pinned_};
 };
 
-/// For kernels to be ended; recent versions of NCCL wait for the other ranks of the node.
+/// Time for kernels to end; recent versions of NCCL wait for the other ranks of the node.
 constexpr std::chrono::seconds kAbortTimeout{10};
 
-/// All at once, each in a thread: to end one, NCCL may wait for the device, where a kernel of
-/// another may be waiting for the same lost rank. What has not ended in time is left to itself;
-/// whether all has ended.
+/// Aborts all communicators at once, each in a thread: to end one, NCCL may wait for the device,
+/// where a kernel of another may be waiting for the same lost rank. Those that have not ended in
+/// time are abandoned. Returns whether all have ended.
 bool abort_all(std::vector<Communicator> communicators, int device) {
   struct Progress {
     std::mutex mutex;
@@ -83,7 +83,7 @@ class NcclBackend : public Backend {
     if (!running_.empty()) abandon();
     const UseDevice use(options_.device->get());
     for (auto& [number, channel] : channels_) channel->close();
-    // Freeing what kernels may still read would wait for them.
+    // Leaked on purpose: freeing memory that kernels may still read would wait for them.
     if (stuck_) static_cast<void>(tables_.release());
   }
 
@@ -127,7 +127,7 @@ class NcclBackend : public Backend {
     if (item.running.ended == nullptr) return std::nullopt;
     const cudaError_t state = cudaEventQuery(item.running.ended->get());
     if (state != cudaErrorNotReady) return end(ticket, checked(state, "cudaEventQuery"));
-    // It is no error, and must not be taken for one by whoever asks for the last.
+    // This is not an error. Clear it, so that nobody who asks for the last error takes it for one.
     if (cudaPeekAtLastError() == cudaErrorNotReady) static_cast<void>(cudaGetLastError());
     Status status = item.channel->state();
     if (!status.ok()) return end(ticket, std::move(status));
@@ -166,7 +166,7 @@ class NcclBackend : public Backend {
   };
 
   Status end(Ticket ticket, Status outcome) {
-    // The stream may still read its tables.
+    // Kept because the stream may still read its tables.
     if (!outcome.ok()) failed_.push_back(std::move(*running_.find(ticket)));
     running_.erase(ticket);
     ++work_done_;

@@ -5,7 +5,7 @@
 //
 //   user's stream     compute gradient -> event -+            +-> use the result
 //   channel's stream                             +-> pack -> NCCL -> unpack -> event
-//   host              negotiates, launches, and asks the event now and then; it never waits
+//   host              negotiates, launches, and queries the event now and then; it never waits
 //
 // Each channel has a communicator, made when the channel is opened, and a stream of high priority.
 #pragma once
@@ -28,7 +28,7 @@ struct NcclOptions {
   NcclConfig config;
   std::vector<int> nodes;  ///< of every world rank
 
-  /// NCCL was told (NCCL_HOSTID) to take ranks of a node for ranks of several: for tests.
+  /// For tests: NCCL was told (NCCL_HOSTID) to treat ranks of one node as ranks of several.
   bool devices_may_be_shared = false;
 };
 

@@ -5,8 +5,8 @@
 
 namespace ringleader::nccl {
 
-/// Shows ranges in NVIDIA's profilers, in a domain "ringleader"; null if NVTX was not there when
-/// this was compiled.
+/// Shows ranges in NVIDIA's profilers, in a domain "ringleader"; null if NVTX was not available at
+/// compile time.
 const Tracer* nvtx_tracer();
 
 }  // namespace ringleader::nccl

@@ -12,7 +12,7 @@ const std::byte* end_of(const void* memory, std::int64_t count, DType dtype) {
   return static_cast<const std::byte*>(memory) + count * static_cast<std::int64_t>(size_of(dtype));
 }
 
-/// One behind the other, as inputs and as outputs, in the type that travels.
+/// Whether the tensors are contiguous, as inputs and as outputs, in the type that travels.
 bool contiguous(const Batch& batch) {
   if (batch.tensors[0].wire_type_differs) return false;
   for (std::size_t i = 1; i < batch.tensors.size(); ++i) {
@@ -25,8 +25,8 @@ bool contiguous(const Batch& batch) {
   return true;
 }
 
-/// In which partial results of integers lose nothing; NCCL has no 16-bit integers. 16-bit floats
-/// travel as they are: NCCL rounds them at every rank that it passes.
+/// The type that travels, in which partial results of integers lose nothing. NCCL has no 16-bit
+/// integers. 16-bit floats travel as they are: NCCL rounds them at every rank that they pass.
 DType wire_of(const Batch& batch, bool scales) {
   const bool widens = batch.dtype == DType::i16 || (scales && !is_floating_point(batch.dtype));
   return widens ? DType::i64 : batch.dtype;
@@ -88,7 +88,7 @@ Transfer transfer_of(const Batch& batch) {
   transfer.wire = wire_of(batch, scales);
   const bool converts = transfer.wire != batch.dtype || !even_blocks || (scales && !(wide && sums));
   if (converts) {
-    // The sum of many f16 may be too large for one where their mean is not.
+    // The sum of many f16 values may be too large for f16 even if their mean is not.
     const bool narrow = batch.dtype == DType::f16;
     transfer.before = batch.prescale / static_cast<double>(narrow ? divisor : 1);
     transfer.after = batch.postscale;

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Transfer: how a reduction of a batch goes to NCCL, and what the kernels do around it. Arithmetic
-// on sizes and addresses only: no byte of device memory is touched, and no GPU needed.
+// Transfer: how a batch to be reduced goes to NCCL, and what the kernels do before and after. This
+// is arithmetic on sizes and addresses only: it touches no device memory and needs no GPU.
 //
-//   directly   one tensor, or tensors that lie one behind the other as in an arena: NCCL reads and
-//              writes the user's memory
-//   packed     all others: one kernel collects the tensors in one buffer, NCCL reduces that, and
-//              one kernel spreads it
+//   directly   one tensor, or tensors that are contiguous as in an arena: NCCL reads and writes the
+//              user's memory
+//   packed     all others: one kernel packs the tensors into one buffer, NCCL reduces the
+//              buffer, and one kernel unpacks it
 //
-// Where tensors lie is a rank's own affair, so it decides on nothing but the copy. What is the same
-// on all ranks decides on all else: the elements that travel and their order, NCCL's operation, and
-// whether the kernels convert and scale (then all ranks pack) or NCCL multiplies.
+// The addresses of tensors may differ by rank, so they decide only whether a rank copies. Facts
+// that are equal on all ranks decide everything else: the elements that travel and their order,
+// NCCL's operation, and whether the kernels convert and scale (then all ranks pack) or NCCL
+// multiplies.
 #pragma once
 
 #include <ringleader/core/batch.h>
@@ -29,7 +30,7 @@ struct Transfer {
   double factor = 1.0;      ///< by which NCCL multiplies every input
 
   bool packs = false;           ///< may differ by rank
-  const void* input = nullptr;  ///< where it does not
+  const void* input = nullptr;  ///< if it does not pack
   void* output = nullptr;
 
   // What the kernels do on the way:
@@ -38,10 +39,10 @@ struct Transfer {
   std::int64_t divisor = 1;  ///< of every result; exact for integers
 };
 
-/// Of an allreduce, or of a reduce_scatter.
+/// The transfer of an allreduce or a reduce_scatter.
 Transfer transfer_of(const Batch& batch);
 
-/// A tensor, or a block of one, and its place in the buffer. The layout is read by a kernel.
+/// A tensor, or a block of one, and its place in the buffer. A kernel reads this layout.
 struct Piece {
   std::byte* memory = nullptr;
   std::int64_t count = 0;       ///< elements
@@ -49,12 +50,12 @@ struct Piece {
   std::int64_t first_tile = 0;  ///< tiles of the pieces before it
 };
 
-/// The unit of work of a thread block. Work is cut by bytes, so that one large tensor and many
-/// small ones keep all processors busy alike.
+/// The unit of work of a thread block. Work is divided by bytes, so that one large tensor and many
+/// small ones keep all processors equally busy.
 constexpr std::int64_t kTileBytes = 32 << 10;
 
-/// Blocks of an uneven reduce_scatter begin at multiples of this in the buffer, so that it can be
-/// accessed 16 bytes at a time. Tensors lie there without gaps, as they would in an arena.
+/// In bytes. The blocks of an uneven reduce_scatter begin at multiples of this in the buffer, so
+/// that it can be accessed 16 bytes at a time. Tensors have no gaps between them, as in an arena.
 constexpr std::int64_t kPieceAlignment = 16;
 
 struct FusionTable {
@@ -71,8 +72,8 @@ struct FusionTable {
   void add(const void* memory, std::int64_t count, std::int64_t wire_begin);
 };
 
-/// For packing and for unpacking a packed transfer, with the pieces in `memory`: a table for each
-/// type of the tensors, none of them empty.
+/// The tables for packing and for unpacking a packed transfer, with the pieces in `memory`. There
+/// is one table for each type of the tensors, and none is empty.
 std::vector<FusionTable> inputs_of(
     const Batch& batch, const Transfer& transfer,
     std::pmr::memory_resource* memory = std::pmr::get_default_resource());

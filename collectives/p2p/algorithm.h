@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ringleader/collectives/kernels/staging.h>
+#include <ringleader/collectives/p2p/segment_stream.h>
 #include <ringleader/collectives/p2p/transport.h>
 #include <ringleader/core/batch.h>
 #include <ringleader/core/status.h>
@@ -29,16 +30,16 @@ struct Elements {
   }
 };
 
-/// What all algorithms need to know: the batch, contiguous memory for it (the tensor itself, or
-/// the staging buffer of a fused batch), and how to reach the others.
+/// What every algorithm needs: the batch, contiguous memory for it (the tensor itself, or the
+/// staging buffer of a fused batch), and a way to reach the other ranks.
 struct Context {
   const Batch* batch = nullptr;
   const std::byte* input = nullptr;
   std::byte* output = nullptr;
   Endpoint* endpoint = nullptr;
-  kernels::BufferPool* buffers = nullptr;  ///< for what an algorithm receives before it adds it up
+  kernels::BufferPool* buffers = nullptr;  ///< for received data until it is added up
   int tag = 0;                             ///< first of kTagsPerBatch tags
-  std::int64_t segment_bytes = 0;          ///< most bytes of one message
+  std::int64_t segment_bytes = 0;          ///< maximum bytes of one message
 
   int rank() const { return batch->group->rank; }
   int size() const { return batch->group->size(); }
@@ -50,20 +51,24 @@ struct Context {
   }
 };
 
+/// A stream of `count` elements in one piece of memory, to or from member `peer`.
+SegmentStream contiguous_stream(const Context& context, SegmentStream::Direction direction,
+                                int peer, std::byte* data, std::int64_t count);
+
 constexpr int kTagsPerBatch = 2;
 
 class Algorithm {
  public:
   virtual ~Algorithm() = default;
 
-  /// Does a bounded amount of work; the outcome when all of it is done.
+  /// Does a bounded amount of work. Returns the outcome once all of it is done.
   virtual std::optional<Status> advance() = 0;
 
-  /// Segments dealt with so far, in any way: unchanged if advance() found nothing to do.
+  /// Segments handled so far, in any way; unchanged if advance() found nothing to do.
   virtual std::int64_t progress() const = 0;
 };
 
-/// Allreduce; the first two sum by one tree over the ranks, whatever else.
+/// Allreduce. The first two always sum by one tree over the ranks.
 std::unique_ptr<Algorithm> make_everybody(const Context& context);
 std::unique_ptr<Algorithm> make_share_exchange(const Context& context);  ///< also reduce_scatter
 std::unique_ptr<Algorithm> make_ring_allreduce(const Context& context);

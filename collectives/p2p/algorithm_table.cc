@@ -24,8 +24,8 @@ namespace {
 ///   halving_doubling   217   260   3,159    52,575
 ///   ring               342   400   3,182    52,577
 ///
-/// `scripts/tune.py` measures other networks.
-/// alpha is the time of one message, beta that of a byte; n bytes, P ranks.
+/// `scripts/tune.py` measures other networks. alpha is the time per message, beta the time per
+/// byte; n bytes, P ranks.
 constexpr const char* kBuiltIn = R"(
 # nodes  ranks  bytes  algorithm
 

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// AlgorithmTable: which algorithm reduces a batch whose ranks are not all on one node, by the
-// number of nodes and ranks and by size. The built-in rows, with their reasons, are in
-// algorithm_table.cc; rows of the user's come before them:
+// AlgorithmTable: chooses the algorithm that reduces a batch whose ranks are not all on one node,
+// by the number of nodes, the number of ranks and the size. The built-in rows and the reasons for
+// them are in algorithm_table.cc. The user's rows come before them:
 //
 //   # nodes  ranks  bytes  algorithm
 //   2-8      *      64K    halving_doubling     # up to 64 KiB on 2 to 8 nodes
 //   *        16     *      ring
 //
-// The first row that fits decides. A semicolon ends a row as a line does, and an algorithm alone
-// applies always.
+// The first matching row decides. A semicolon ends a row just as a newline does. A row with only an
+// algorithm always matches.
 #pragma once
 
 #include <ringleader/core/batch.h>
@@ -23,7 +23,7 @@
 namespace ringleader::p2p {
 
 enum class AllreduceAlgorithm : std::uint8_t {
-  everybody,         ///< everything to every rank, in one step
+  everybody,         ///< every rank sends everything to every rank, in one step
   exchange,          ///< every rank reduces its share of the elements, by one tree
   halving_doubling,  ///< recursive halving, then doubling
   ring,              ///< the pipelined ring
@@ -32,11 +32,11 @@ enum class AllreduceAlgorithm : std::uint8_t {
 
 std::string_view name_of(AllreduceAlgorithm algorithm);
 
-/// How many nodes the members of the group are on. `nodes` has the node's number for each world
-/// rank; a negative number stands for a node of its own.
+/// The number of nodes that the members of the group are on. `nodes` has the node's number for each
+/// world rank; a negative number means a node of its own.
 int nodes_of(const Group& group, const std::vector<int>& nodes);
 
-/// What is equal on all ranks of a group.
+/// Facts that are equal on all ranks of a group.
 struct Situation {
   int nodes = 1;
   int ranks = 1;
@@ -48,14 +48,15 @@ struct Situation {
 
 class AlgorithmTable {
  public:
-  /// `rows` as above, tried before the built-in ones; an error names the line.
+  /// Parses `rows`, in the format above, which are tried before the built-in ones. An error names
+  /// the line.
   static Result<AlgorithmTable> with(std::string_view rows);
 
-  /// Whether the first row that fits says hierarchical.
+  /// Whether the first matching row says hierarchical.
   bool hierarchical(const Situation& situation) const;
 
-  /// The first row that fits and says something else. Never hierarchical; with `one_tree` either
-  /// everybody or exchange, for which the others then stand.
+  /// The algorithm of the first matching row that does not say hierarchical. With `one_tree` it is
+  /// either everybody or exchange; exchange then replaces all others.
   AllreduceAlgorithm flat(const Situation& situation) const;
 
  private:

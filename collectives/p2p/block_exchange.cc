@@ -11,7 +11,6 @@
 #include <ringleader/collectives/p2p/segment_stream.h>
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -22,21 +21,22 @@ class BlockExchange : public Algorithm {
  public:
   explicit BlockExchange(const Context& context) : context_(context) {
     const Batch& batch = *context_.batch;
-    // Each begins with its successor, so that not all send to one.
+    // Each rank begins with its successor, so that they do not all send to the same rank.
     for (int step = 1; step < context_.size(); ++step) {
       const int peer = (context_.rank() + step) % context_.size();
       const auto [send_begin, send_count] = block_sent(peer);
       const auto [receive_begin, receive_count] = block_received(peer);
-      // What is sent is not written to.
+      // Sending does not write to it.
       auto* const sent =
           const_cast<std::byte*>(kernels::at(context_.input, send_begin, batch.dtype));
       std::byte* const received = kernels::at(context_.output, receive_begin, batch.dtype);
       if (send_count > 0) {
-        streams_.push_back(make_stream(SegmentStream::Direction::send, peer, sent, send_count));
+        streams_.push_back(
+            contiguous_stream(context_, SegmentStream::Direction::send, peer, sent, send_count));
       }
       if (receive_count > 0) {
-        streams_.push_back(
-            make_stream(SegmentStream::Direction::receive, peer, received, receive_count));
+        streams_.push_back(contiguous_stream(context_, SegmentStream::Direction::receive, peer,
+                                             received, receive_count));
       }
     }
   }
@@ -59,8 +59,7 @@ class BlockExchange : public Algorithm {
   using Block = std::pair<std::int64_t, std::int64_t>;  ///< first element, count
 
   static Block block(const std::vector<std::int64_t>& counts, int index) {
-    return {std::accumulate(counts.begin(), counts.begin() + index, std::int64_t{0}),
-            counts[static_cast<std::size_t>(index)]};
+    return {block_begin(counts, index), counts[static_cast<std::size_t>(index)]};
   }
 
   Block block_sent(int peer) const {
@@ -70,17 +69,6 @@ class BlockExchange : public Algorithm {
   }
 
   Block block_received(int peer) const { return block(context_.batch->block_counts, peer); }
-
-  SegmentStream make_stream(SegmentStream::Direction direction, int peer, std::byte* data,
-                            std::int64_t count) const {
-    const std::int64_t bytes = count * context_.element_bytes();
-    const std::int64_t segment = context_.segment() * context_.element_bytes();
-    return SegmentStream(
-        direction, *context_.endpoint, peer, context_.tag, (bytes + segment - 1) / segment,
-        [=](std::int64_t i) {
-          return SegmentMemory{data + i * segment, std::min(segment, bytes - i * segment)};
-        });
-  }
 
   void copy_own_block() const {
     const DType dtype = context_.batch->dtype;

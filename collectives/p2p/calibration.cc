@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A model says n-byte messages should have sqrt(n alpha / beta) bytes per segment. Over TCP that is
-// wrong: above the eager limit of an MPI library each message needs a handshake, which queues up
-// behind the data of the messages before it, and 16 MiB over 1 Gbit/s took 1.02 of the limit with
-// segments of 60 KiB and from 1.04 to 1.5 with larger ones. So the sizes are tried.
+// A model says that n-byte messages should have sqrt(n alpha / beta) bytes per segment. That is
+// wrong over TCP: above the eager limit of an MPI library, each message needs a handshake, which
+// queues behind the data of earlier messages. 16 MiB over 1 Gbit/s took 1.02 times the limit with
+// segments of 60 KiB, and 1.04 to 1.5 times with larger ones. So a few sizes are tried.
 #include <ringleader/collectives/p2p/algorithm.h>
 #include <ringleader/collectives/p2p/p2p_backend.h>
 
@@ -17,24 +17,26 @@
 namespace ringleader::p2p {
 namespace {
 
-/// Below the eager limits of common transports (64 KiB of TCP, less a header), and beyond.
+/// Bytes per segment: below the eager limits of common transports (64 KiB for TCP, less a header)
+/// and above.
 constexpr std::array<std::int64_t, 4> kCandidates = {16 << 10, 60 << 10, 240 << 10, 960 << 10};
 
-/// At 1 Gbit/s an exchange of so much takes 35 ms.
+/// At 1 Gbit/s an exchange of this many elements takes 35 ms.
 constexpr std::int64_t kCount = 1 << 20;
 constexpr int kRounds = 2;
 
-/// A larger segment, and more scratch memory, has to be worth it.
+/// A larger segment needs more scratch memory, so its time must be below this fraction of the best
+/// so far.
 constexpr double kWorthIt = 0.97;
 
-/// Runs to its end what the runtime would poll.
+/// Runs an algorithm to its end; usually the runtime would poll it.
 Status finish(Algorithm& algorithm) {
   std::optional<Status> outcome;
   while (!(outcome = algorithm.advance())) std::this_thread::yield();
   return *outcome;
 }
 
-/// The largest of all ranks' values, which waits for all of them.
+/// The largest of all ranks' values. Waits for all ranks.
 Result<double> largest(Context context, double own) {
   Batch batch;
   batch.group = context.batch->group;
@@ -49,7 +51,7 @@ Result<double> largest(Context context, double own) {
   return result;
 }
 
-/// Seconds of the slowest rank.
+/// Seconds that an exchange takes on the slowest rank.
 Result<double> time_exchange(const Context& context) {
   if (const auto all = largest(context, 0.0); !all.ok()) return all.status();
   const auto begin = std::chrono::steady_clock::now();
@@ -85,7 +87,7 @@ Result<std::int64_t> calibrate_segment_bytes(Transport& transport,
       fastest[i] = std::min(fastest[i], *seconds);
     }
   }
-  // The times are the same on all ranks, and so is what is made of them.
+  // The times are equal on all ranks, so all ranks choose the same size.
   std::size_t best = 0;
   for (std::size_t i = 1; i < kCandidates.size(); ++i) {
     if (fastest[i] < kWorthIt * fastest[best]) best = i;

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Recursive halving, then doubling. Of P = 4, what ranks 0 and 1 hold of the quarters a b c d:
+// Recursive halving, then doubling. For P = 4, what ranks 0 and 1 hold of the quarters a b c d:
 //
 //   rank 0   abcd -> ab of 0,2 -> a of all -> ab of all -> abcd of all
 //   rank 1   abcd -> ab of 1,3 -> b of all -> ab of all -> abcd of all
 //
 // Time: 2 log2 P alpha + 2 (P-1)/P n beta + (P-1)/P n gamma (R. Thakur, R. Rabenseifner, W. Gropp,
-// "Optimization of collective communication operations in MPICH", 2005). If P is no power of two,
-// the first 2 r ranks, r what P is more than one, form pairs; of each the even rank hands its
-// elements to the odd one before and gets the result after.
+// "Optimization of collective communication operations in MPICH", 2005). If P exceeds a power of
+// two by r, the first 2 r ranks form pairs. The even rank of each pair sends its elements to the
+// odd one before, and gets the result after.
 //
-// Every element is summed by the same tree of ranks, though not by that of kernels/reduce.h.
+// The same tree of ranks sums every element, but it is not the tree of kernels/reduce.h.
 #include <ringleader/collectives/p2p/algorithm.h>
 
 #include <ringleader/collectives/kernels/pieces.h>
@@ -30,8 +30,8 @@ struct Stage {
   int peer = 0;
   Elements sent;
   Elements received;
-  bool adds = false;      ///< what is received is added to what is there
-  bool finishes = false;  ///< after it, what was received is the sum of all ranks
+  bool adds = false;      ///< received elements are added to those that are there
+  bool finishes = false;  ///< after it, the received elements are sums over all ranks
 };
 
 class HalvingDoubling : public Algorithm {
@@ -43,13 +43,9 @@ class HalvingDoubling : public Algorithm {
         segment_(std::clamp<std::int64_t>(count_, 1, context.segment())),
         scratch_(context.buffers->take(kWindow * segment_ * context.element_bytes())) {
     plan();
-    // Not all of a large batch in one advance(), but this is not for large ones.
-    const std::byte* source = kernels::at(context_.input, 0, spec_.dtype);
-    if (spec_.prescale != 1.0) {
-      kernels::prescale(spec_, source, context_.output, count_);
-    } else {
-      kernels::copy_elements(source, context_.output, count_, spec_.dtype);
-    }
+    // This copies the whole batch at once. A large batch would need several steps, but this
+    // algorithm is not for large ones.
+    kernels::load(spec_, context_.input, context_.output, count_);
     enter();
   }
 
@@ -91,7 +87,7 @@ class HalvingDoubling : public Algorithm {
     if (in_pair) stages_.push_back({rank - 1, all, {}, false, false});
   }
 
-  /// Among a power of two of ranks, which are numbered without the even ones of the pairs.
+  /// Runs among a power of two of ranks, which are numbered without the even ranks of the pairs.
   void halve_and_double(int paired) {
     const int size = context_.size() - paired;
     const int own = context_.rank() < 2 * paired ? context_.rank() / 2 : context_.rank() - paired;
@@ -114,7 +110,7 @@ class HalvingDoubling : public Algorithm {
     stages_.insert(stages_.end(), doubling.rbegin(), doubling.rend());
   }
 
-  /// Begins the stage that is due.
+  /// Begins the current stage.
   void enter() {
     past_ += added_ + progress_of(streams_);
     streams_.clear();
@@ -155,9 +151,9 @@ class HalvingDoubling : public Algorithm {
   kernels::BufferPool::Buffer scratch_;
   std::vector<Stage> stages_;
   std::size_t stage_ = 0;
-  std::vector<SegmentStream> streams_;  ///< of the stage: sends, receives
-  std::int64_t added_ = 0;              ///< segments of the stage
-  std::int64_t past_ = 0;               ///< progress of the stages before
+  std::vector<SegmentStream> streams_;  ///< of the current stage: sends, receives
+  std::int64_t added_ = 0;              ///< segments added in the current stage
+  std::int64_t past_ = 0;               ///< progress of the earlier stages
 };
 
 }  // namespace

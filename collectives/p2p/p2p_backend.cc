@@ -13,10 +13,10 @@
 namespace ringleader::p2p {
 namespace {
 
-/// Tags are below 2^15. So many batches of a channel are never in flight at once.
+/// Tags are below 2^15. A channel never has this many batches in flight at once.
 constexpr std::uint64_t kBatchesInFlightMax = 32768 / kTagsPerBatch;
 
-/// What a transport takes as one message.
+/// The most that a transport takes as one message.
 constexpr std::int64_t kSegmentBytesMax = 1 << 30;
 
 std::unique_ptr<Algorithm> make_allreduce(const Context& context, AllreduceAlgorithm algorithm) {
@@ -28,14 +28,13 @@ std::unique_ptr<Algorithm> make_allreduce(const Context& context, AllreduceAlgor
     case AllreduceAlgorithm::ring:
       return make_ring_allreduce(context);
     case AllreduceAlgorithm::exchange:
-    case AllreduceAlgorithm::hierarchical:  // another backend's; AlgorithmTable::flat() never says
-                                            // it
+    case AllreduceAlgorithm::hierarchical:  // another backend's; flat() never returns it
       break;
   }
   return make_share_exchange(context);
 }
 
-/// A batch on its way: packed, run, unpacked.
+/// A batch in progress: packed, run, unpacked.
 struct Running {
   const Batch* batch = nullptr;
   Context context;
@@ -124,7 +123,7 @@ class P2pBackend : public Backend {
     RL_CHECK(false, "a batch of what moves no tensors");
   }
 
-  /// A function of facts that are equal on all ranks.
+  /// Depends only on facts that are equal on all ranks.
   AllreduceAlgorithm algorithm_for(const Batch& batch) const {
     if (batch.group->size() == 1) return AllreduceAlgorithm::exchange;
     const std::int64_t bytes = batch.count() * static_cast<std::int64_t>(size_of(batch.dtype));
@@ -140,7 +139,7 @@ class P2pBackend : public Backend {
 
   std::shared_ptr<Transport> transport_;
   P2pOptions options_;
-  kernels::BufferPool buffers_;  ///< outlives what is running
+  kernels::BufferPool buffers_;  ///< outlives the running batches
   Window<Running> running_;      ///< by ticket
   std::uint64_t work_done_ = 0;
 };

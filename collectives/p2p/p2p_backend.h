@@ -14,18 +14,18 @@
 
 namespace ringleader::p2p {
 
-/// Equal on all ranks.
+/// Must be equal on all ranks.
 struct P2pOptions {
   AlgorithmTable algorithms;
-  std::vector<int> nodes;     ///< for each world rank the number of its node
+  std::vector<int> nodes;     ///< the node's number for each world rank
   bool deterministic = true;  ///< sum by one tree over the ranks
   std::int64_t segment_bytes = 60 << 10;
 };
 
 std::unique_ptr<Backend> make_p2p_backend(std::shared_ptr<Transport> transport, P2pOptions options);
 
-/// The segment size, of a few, with which the ranks of `group` exchange some megabytes fastest.
-/// Collective; blocks for at most some tenths of a second.
+/// Tries a few segment sizes and returns the one with which the ranks of `group` exchange a few
+/// megabytes fastest. Collective; blocks for at most a few tenths of a second.
 Result<std::int64_t> calibrate_segment_bytes(Transport& transport,
                                              const std::shared_ptr<const Group>& group);
 

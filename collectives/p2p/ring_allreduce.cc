@@ -14,8 +14,8 @@
 // are cut into segments, so that a segment travels while another is added up; a segment is sent on
 // as soon as it has been received.
 //
-// Each chunk is summed in a different rotation of the ranks, so the bits depend on where the
-// chunks lie; share_exchange.cc sums by one tree for the same number of bytes.
+// Each chunk is summed in a different rotation of the ranks, so the bits depend on where the chunks
+// are. share_exchange.cc sends the same number of bytes and sums by one tree.
 #include <ringleader/collectives/p2p/algorithm.h>
 
 #include <ringleader/collectives/kernels/pieces.h>
@@ -54,8 +54,8 @@ class RingAllreduce : public Algorithm {
     if (const Status status = send_.advance(processed_ + segments_per_chunk_); !status.ok()) {
       return status;
     }
-    // A slot of the scratch memory is free again when its segment was processed; memory that is
-    // gathered into must have been sent before.
+    // A scratch slot is free again once its segment has been processed. Memory that the gather
+    // writes to must have been sent before.
     const std::int64_t limit =
         std::min(processed_ + kWindow, send_.completed() + reduce_steps() * segments_per_chunk_);
     if (const Status status = receive_.advance(limit); !status.ok()) return status;
@@ -74,7 +74,7 @@ class RingAllreduce : public Algorithm {
   std::int64_t reduce_steps() const { return context_.size() - 1; }
   std::int64_t total() const { return 2 * reduce_steps() * segments_per_chunk_; }
 
-  /// Which chunk is sent in a step; what is received is what is sent one step later.
+  /// The chunk that is sent in a step. The chunk received in a step is sent one step later.
   int chunk_sent(std::int64_t step) const {
     const std::int64_t size = context_.size();
     return static_cast<int>((((context_.rank() - step) % size) + size) % size);
@@ -106,13 +106,8 @@ class RingAllreduce : public Algorithm {
 
   void copy_some() {
     const std::int64_t end = std::min(copied_ + kElementsPerPoll, count_);
-    const std::byte* source = kernels::at(context_.input, copied_, spec_.dtype);
-    std::byte* out = kernels::at(context_.output, copied_, spec_.dtype);
-    if (spec_.prescale != 1.0) {
-      kernels::prescale(spec_, source, out, end - copied_);
-    } else {
-      kernels::copy_elements(source, out, end - copied_, spec_.dtype);
-    }
+    kernels::load(spec_, kernels::at(context_.input, copied_, spec_.dtype),
+                  kernels::at(context_.output, copied_, spec_.dtype), end - copied_);
     copied_ = end;
   }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ringleader/collectives/p2p/segment_stream.h>
 
+#include <ringleader/collectives/p2p/algorithm.h>
 #include <ringleader/core/traffic.h>
 
 #include <algorithm>
@@ -31,6 +32,17 @@ Status SegmentStream::post(std::int64_t index) {
   }
   traffic_meter.sent(memory.bytes);
   return endpoint_->send(peer_, tag_, memory.data, memory.bytes, message);
+}
+
+SegmentStream contiguous_stream(const Context& context, SegmentStream::Direction direction,
+                                int peer, std::byte* data, std::int64_t count) {
+  const std::int64_t bytes = count * context.element_bytes();
+  const std::int64_t segment = context.segment() * context.element_bytes();
+  return SegmentStream(
+      direction, *context.endpoint, peer, context.tag, (bytes + segment - 1) / segment,
+      [=](std::int64_t i) {
+        return SegmentMemory{data + i * segment, std::min(segment, bytes - i * segment)};
+      });
 }
 
 }  // namespace ringleader::p2p

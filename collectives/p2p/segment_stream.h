@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // SegmentStream: an ordered stream of segments to or from one rank, with a few of them in flight.
-// All algorithms of this folder are compositions of streams; what makes one an algorithm is how far
+// All algorithms in this folder are compositions of streams. An algorithm is defined by how far
 // each stream may go, as a function of how far the others have got.
 //
 //   SegmentStream send(SegmentStream::Direction::send, endpoint, peer, tag, segments, locate);
@@ -28,7 +28,7 @@ struct SegmentMemory {
   std::int64_t bytes = 0;
 };
 
-/// Where segment `index` of a stream lies. Called once per segment, when it is posted.
+/// Returns the memory of segment `index` of a stream. Called once per segment, when it is posted.
 using Locate = std::function<SegmentMemory(std::int64_t index)>;
 
 /// Segments in flight per stream: enough for one to travel while the next is prepared, few enough
@@ -51,8 +51,8 @@ class SegmentStream {
         segments_(segments),
         locate_(std::move(locate)) {}
 
-  /// Completes what has travelled and posts what may travel: segments before `limit`, at most
-  /// kWindow of them in flight. Does not block.
+  /// Completes the segments that have been transferred and posts further ones before `limit`, with
+  /// at most kWindow in flight. Does not block.
   Status advance(std::int64_t limit);
 
   std::int64_t completed() const { return completed_; }

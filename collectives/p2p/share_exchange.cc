@@ -7,9 +7,9 @@
 //   reduce     rank j: share j = ((0 + 1) + (2 + 3)) + ...
 //   gather     rank j sends share j of the result to all              (P-1)/P n bytes per rank
 //
-// Time: 2 alpha (with P-1 messages each) + 2 (P-1)/P n beta + (P-1)/P n gamma: the bytes of a ring
-// with fewer steps, and the same bits however the elements were cut and fused. This is the
-// reduce-scatter and all-gather by direct exchange of E. Chan et al., "Collective communication:
+// Time: 2 alpha (with P-1 messages each) + 2 (P-1)/P n beta + (P-1)/P n gamma: as many bytes as a
+// ring in fewer steps, and the same bits however the elements were cut and fused. This is the
+// reduce-scatter and allgather by direct exchange of E. Chan et al., "Collective communication:
 // theory, practice, and experience", 2007.
 //
 // Two variants use the same code: reduce_scatter stops after the reduction, and make_everybody()
@@ -42,7 +42,7 @@ class ShareExchange : public Algorithm {
         scratch_(context.buffers->take(slots_ * context.size() * slot_bytes_)) {
     sources_.resize(static_cast<std::size_t>(context_.size()));
     peers_.reserve(static_cast<std::size_t>(context_.size() - 1));
-    // Each begins with its successor, so that not all send to one.
+    // Each rank begins with its successor, so that they do not all send to the same rank.
     for (int step = 1; step < context_.size(); ++step) {
       peers_.push_back(make_peer((context_.rank() + step) % context_.size(), gather));
     }
@@ -65,7 +65,7 @@ class ShareExchange : public Algorithm {
     bool done = sent && reduced_ == segments_of(context_.rank());
     for (Peer& peer : peers_) {
       if (const Status status = peer.gather_send.advance(reduced_); !status.ok()) return status;
-      // In place, the result replaces an input that must have been sent.
+      // In place, the result overwrites an input that must have been sent before.
       const Status received = peer.gather_receive.advance(peer.exchange_send.completed());
       if (!received.ok()) return received;
       done = done && peer.gather_send.done() && peer.gather_receive.done();
@@ -105,7 +105,7 @@ class ShareExchange : public Algorithm {
         rank,
         stream(send, 0, theirs,
                [this, rank](std::int64_t i) {
-                 // What is sent is not written to.
+                 // Sending does not write to it.
                  return memory_in(const_cast<std::byte*>(context_.input), rank, i);
                }),
         stream(receive, 0, own,
@@ -148,7 +148,7 @@ class ShareExchange : public Algorithm {
     });
   }
 
-  /// True if the result is written over input that others have yet to get.
+  /// True if the result overwrites input that others have yet to receive.
   bool overlapping() const {
     return context_.input == context_.output && context_.size() > 1 &&
            shares_[0].begin == shares_[1].begin && shares_[0].end > shares_[0].begin;
@@ -173,7 +173,7 @@ class ShareExchange : public Algorithm {
   std::int64_t slots_;     ///< segments received at once from each rank
   std::int64_t slot_bytes_;
   kernels::BufferPool::Buffer scratch_;
-  std::vector<const void*> sources_;  ///< of the segment that is reduced, by rank
+  std::vector<const void*> sources_;  ///< of the segment being reduced, by rank
   std::vector<Peer> peers_;
   std::int64_t reduced_ = 0;  ///< segments of this rank's share that are done
 };
@@ -203,8 +203,8 @@ std::unique_ptr<Algorithm> make_share_exchange(const Context& context) {
 }
 
 std::unique_ptr<Algorithm> make_everybody(const Context& context) {
-  // In one segment: in place, nothing may be reduced before everything was sent, so with several
-  // the ranks could wait for each other to receive.
+  // In one segment: in place, nothing may be reduced before everything has been sent, so with
+  // several segments the ranks could wait for each other to receive.
   const std::int64_t count = context.batch->count();
   std::vector<Elements> shares(static_cast<std::size_t>(context.size()), {0, count});
   return std::make_unique<ShareExchange>(context, std::move(shares), false, context.output, count);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Transport: the port through which the algorithms of this folder reach other ranks. It carries
-// messages between two ranks of a group, and nothing else; MPI (mpi_transport/mpi_messages.h) and
-// threads (inproc/inproc.h) implement it.
+// Transport: the port through which the algorithms in this folder reach other ranks. It only
+// carries messages between two ranks of a group. MPI (mpi_transport/mpi_messages.h) and threads
+// (inproc/messages.h) implement it.
 //
 //   Result<Endpoint*> endpoint = transport.endpoint(group);       // this rank's end of the group
 //   endpoint->send(peer, tag, data, bytes, message);
@@ -18,7 +18,7 @@
 
 namespace ringleader::p2p {
 
-/// A message in flight; the transport alone knows what the value means.
+/// A message in flight. Only the transport knows what the value means.
 struct Message {
   std::uintptr_t value = 0;
 };
@@ -32,25 +32,26 @@ class Endpoint {
   virtual ~Endpoint() = default;
 
   /// Starts a message to, or from, the group's member `peer`. `data` holds `bytes` bytes, at most
-  /// 2^30, which stay untouched until test() says that the message is done; sender and receiver
-  /// name the same number of them. Tags are below 2^15.
+  /// 2^30; the caller must not touch them until test() says that the message is done. Sender and
+  /// receiver must name the same number of bytes. Tags are below 2^15.
   virtual Status send(int peer, int tag, const std::byte* data, std::int64_t bytes,
                       Message& message) = 0;
   virtual Status receive(int peer, int tag, std::byte* data, std::int64_t bytes,
                          Message& message) = 0;
 
-  /// Whether the message is done: its memory may be used again, or has been filled. It is forgotten
-  /// then.
+  /// Sets `done` if the message is done: its memory may be reused, or has been filled. The message
+  /// is then forgotten.
   virtual Status test(Message& message, bool& done) = 0;
 };
 
-/// Threading: any thread, but one at a time for a channel.
+/// Threading: any thread.
 class Transport {
  public:
   virtual ~Transport() = default;
 
   /// This rank's end of the group's channel, valid until close(). The first call for a channel
-  /// blocks until all members have made it, which they do in the same order.
+  /// blocks until all members have made it. For host memory, calls for different channels may run
+  /// at the same time; otherwise all members make them in the same order.
   virtual Result<Endpoint*> endpoint(const Group& group) = 0;
 
   virtual void close(std::uint32_t channel) = 0;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Broadcast down a binomial tree, segment by segment. Ranks are numbered from the root; rank v
-// gets from v with its lowest set bit cleared, and sends to v + b for each lower bit b:
+// Broadcast down a binomial tree, segment by segment. Ranks are numbered from the root. Rank v
+// receives from the rank whose number is v with its lowest set bit cleared, and sends to v + b for
+// each lower bit b:
 //
 //   P = 8:   0 -> 4, 2, 1     2 -> 3     4 -> 6, 5     6 -> 7
 //
@@ -31,7 +32,7 @@ class TreeBroadcast : public Algorithm {
     }
     for (bit /= 2; bit > 0; bit /= 2) {
       if (place + bit >= static_cast<unsigned>(context_.size())) continue;
-      // What is sent is not written to.
+      // Sending does not write to it.
       std::byte* source = place == 0 ? const_cast<std::byte*>(context_.input) : context_.output;
       streams_.push_back(make_stream(SegmentStream::Direction::send, place + bit, source));
     }
@@ -60,13 +61,7 @@ class TreeBroadcast : public Algorithm {
   SegmentStream make_stream(SegmentStream::Direction direction, unsigned place,
                             std::byte* data) const {
     const int peer = (static_cast<int>(place) + context_.batch->root) % context_.size();
-    const std::int64_t bytes = context_.batch->count() * context_.element_bytes();
-    const std::int64_t segment = context_.segment() * context_.element_bytes();
-    return SegmentStream(
-        direction, *context_.endpoint, peer, context_.tag, (bytes + segment - 1) / segment,
-        [=](std::int64_t i) {
-          return SegmentMemory{data + i * segment, std::min(segment, bytes - i * segment)};
-        });
+    return contiguous_stream(context_, direction, peer, data, context_.batch->count());
   }
 
   Context context_;

@@ -16,9 +16,9 @@ using std::memory_order_acquire;
 using std::memory_order_relaxed;
 using std::memory_order_release;
 
-/// Bytes of a slice of the stage for inputs. Measured on 2 cores with 1 MiB of second-level cache
-/// each, 64 MiB in place: 32 KiB 10.0 ms, 64 KiB 9.2, 128 KiB 8.0, 256 KiB 7.7, 512 KiB 7.8 or 18,
-/// 1 MiB 8.4 or 22. With large slices, stages and tensors together outgrow that cache at times.
+/// Bytes of a slice of the input stage. Measured on 2 cores with 1 MiB of L2 cache each, 64 MiB in
+/// place: 32 KiB 10.0 ms, 64 KiB 9.2, 128 KiB 8.0, 256 KiB 7.7, 512 KiB 7.8 or 18, 1 MiB 8.4 or 22.
+/// With large slices, the stages and tensors together sometimes outgrow that cache.
 constexpr std::int64_t kSliceBytes = 256 << 10;
 constexpr std::int64_t kPartBytesMin = 4096;
 
@@ -52,7 +52,7 @@ Result<std::unique_ptr<Channel>> Channel::open(std::shared_ptr<Node> node,
   std::int64_t offset = -1;
   if (channel->memory_ != nullptr) {
     offset = segment.offset_of(channel->memory_);
-    // Memory may have been used before: counters start at 0, and with them everything else.
+    // The memory may have been used before. The counters, and everything else here, start at 0.
     std::memset(channel->memory_, 0, static_cast<std::size_t>(kControl + consumed_bytes(size)));
   }
   const Group& members = *channel->group_;

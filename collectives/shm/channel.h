@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Channel: the members of one channel of the runtime, on one node: what they tell each other
-// through their control blocks, and their stages.
+// Channel: one channel of the runtime whose members are all on one node. It wraps the control
+// blocks through which the members coordinate, and their stages.
 //
-// A stage is a ring of kStageSlices slices in its owner's segment. The owner fills slices in order,
-// the others take each of them, and a slice is filled again when all have:
+// A stage is a ring of kStageSlices slices in its owner's segment. The owner fills the slices in
+// order, and every other member takes each of them. A slice is filled again once all others have
+// taken it:
 //
-//   kInputs   slice of size() parts of part_bytes(): part j is for member j
-//   kResults  slice of one part: this member's share of a result, for everybody
+//   kInputs   a slice has size() parts of part_bytes() bytes; part j is for member j
+//   kResults  a slice is one part: this member's share of a result, for all members
 #pragma once
 
 #include <ringleader/collectives/shm/control.h>
@@ -39,8 +40,8 @@ class Channel {
   StoreChoice& stores() { return stores_; }
   std::int64_t streaming_bytes() const { return node_->streaming_bytes(); }
 
-  /// The address here of `bytes` at an offset in a member's segment; null if they are not all in
-  /// it.
+  /// The local address of `bytes` bytes at an offset in a member's segment; null if they are not
+  /// all in it.
   std::byte* address(int member, std::int64_t offset, std::int64_t bytes) const;
 
   // Batches, numbered from 0.
@@ -50,33 +51,34 @@ class Channel {
   bool may_publish(std::uint64_t batch);
   void publish(std::uint64_t batch);
   bool all_published(std::uint64_t batch);
-  /// This member needs nothing from the others' slots and inputs any more.
+  /// This member no longer needs the others' slots and inputs.
   void finish(std::uint64_t batch);
   bool all_finished(std::uint64_t batch) const;
 
-  // Stages. Slices are numbered from 0 within a batch; a batch ends with end_stages().
+  // Stages. Slices are numbered from 0 within a batch; a batch ends with end_stage().
   std::int64_t part_bytes() const { return part_bytes_; }
   std::byte* slice(Stage stage, int member, std::uint64_t index) const;
-  /// Whether all others have taken what was in the memory of this member's slice.
+  /// Whether all others have taken the previous contents of this member's slice.
   bool may_fill(Stage stage, std::uint64_t index) const;
   void fill(Stage stage, std::uint64_t index);
   bool filled(Stage stage, int member, std::uint64_t index) const;
-  /// This member has taken the slices before `count` of `member`.
+  /// This member has taken the first `count` slices of `member`.
   void take(Stage stage, int member, std::uint64_t count);
-  /// The batch put `count` slices into the member's stage.
+  /// Ends the batch for a member's stage, into which it put `count` slices.
   void end_stage(Stage stage, int member, std::uint64_t count);
 
-  /// Grows when this member has done something for a batch.
+  /// Grows whenever this member does something for a batch.
   std::uint64_t work_done() const { return work_done_; }
   void note_work() { ++work_done_; }
 
-  /// For what lives as long as a batch: memory of batches that have ended serves again.
+  /// Memory for objects that live as long as a batch. Memory of ended batches is reused.
   std::pmr::memory_resource* memory() { return &pool_; }
 
-  /// A list for one call.
+  /// Scratch list for the duration of one call.
   std::pmr::vector<const void*>& sources() { return sources_; }
 
-  /// Nobody reads this member's memory any more.
+  /// Whether all members have finished the first `batches` batches, so that nobody reads this
+  /// member's memory any more.
   bool is_idle(std::uint64_t batches) const { return batches == 0 || all_finished(batches - 1); }
 
  private:
@@ -105,7 +107,7 @@ class Channel {
   std::pmr::vector<const void*> sources_{&pool_};
   StoreChoice stores_;
   std::uint64_t work_done_ = 0;
-  std::uint64_t finished_by_all_ = 0;  ///< batches, as last looked up
+  std::uint64_t finished_by_all_ = 0;  ///< batches; the value last looked up
 };
 
 }  // namespace ringleader::shm

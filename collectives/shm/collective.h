@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Collective: one batch on its way through the members of a channel.
+// Collective: one batch in progress on a channel.
 //
-// All members publish where their part is (publish), and when all have, each works on it in bounded
-// pieces (advance). Batches of a channel are published ahead and worked on one after another.
+// Every member publishes where its part is (publish). Once all have published, each member works on
+// the batch in bounded pieces (advance). The batches of a channel are published ahead and worked on
+// one after another.
 #pragma once
 
 #include <ringleader/collectives/kernels/reduce.h>
@@ -21,15 +22,15 @@
 
 namespace ringleader::shm {
 
-/// Bytes of one tensor sequence that a single advance() works on: bounded work, and the unit in
-/// which members take over each other's work.
+/// Bytes of a tensor sequence that one advance() works on. This bounds the work of a call, and is
+/// the unit in which members take over each other's work.
 constexpr std::int64_t kChunkBytes = 256 << 10;
 
-/// Lists of a batch, in its channel's memory.
+/// A list of a batch, in its channel's memory.
 template <typename T>
 using List = std::pmr::vector<T>;
 
-/// Made in the channel's memory.
+/// Makes a T in the channel's memory.
 template <typename T, typename... Arguments>
 std::shared_ptr<T> make_in(Channel& channel, Arguments&&... arguments) {
   return std::allocate_shared<T>(std::pmr::polymorphic_allocator<T>(channel.memory()),
@@ -47,8 +48,8 @@ class Collective {
   /// Fills in this member's slot.
   virtual void publish(Slot& slot) = 0;
 
-  /// Called when all members have published. Does a bounded amount of work; the outcome when this
-  /// member's result is complete and its tensors are its own again.
+  /// Called once all members have published. Does a bounded amount of work. Returns the outcome
+  /// once this member's result is complete and the others no longer use its tensors.
   virtual std::optional<Status> advance() = 0;
 
  protected:
@@ -58,39 +59,41 @@ class Collective {
   std::int64_t bytes() const { return batch_.count() * element_bytes(); }
   Slot& slot_of(int member) const { return channel_.slot(member, number_); }
 
-  /// The offset in this member's segment; -1 if it is elsewhere.
+  /// The offset of `memory` in this member's segment; -1 if it is elsewhere.
   std::int64_t offset_of(const void* memory, std::int64_t memory_bytes) const;
 
-  /// Publishes offsets, in the slot if there is room. False, and nothing done, if there is none.
+  /// Publishes offsets, in the slot if they fit there, else elsewhere in the segment. Returns
+  /// false, and does nothing, if the segment has no room.
   bool put_list(Slot& slot, const List<std::int64_t>& offsets);
 
-  /// What a member has published. Errors: bad_message if it cannot be.
+  /// Reads the offsets that a member has published. Errors: bad_message if they cannot be valid.
   Status read_list(int member, List<std::int64_t>& offsets) const;
 
   const Batch& batch_;
   Channel& channel_;
-  std::uint64_t number_;  ///< of the batch on the channel
+  std::uint64_t number_;  ///< position of the batch on the channel
 
  private:
-  void* list_ = nullptr;  ///< a long list
+  void* list_ = nullptr;  ///< a list too long for the slot; null if there is none
 };
 
-/// The reductions of at most kSmallBytes, which are done at once: no object stands for them.
+/// Reductions of at most kSmallBytes. They finish in one step, so they need no Collective.
 void publish_small(const Batch& batch, Slot& slot);
 void reduce_small(const Batch& batch, Channel& channel, std::uint64_t number);
 
 std::shared_ptr<Collective> make_large_reduce(const Batch&, Channel&, std::uint64_t number);
 std::shared_ptr<Collective> make_move(const Batch&, Channel&, std::uint64_t number);
 
-/// A reduction whose way is known: advance() of make_large_reduce() goes on with it.
+/// How a large reduction is carried out, once that is known. The Collective of make_large_reduce()
+/// then delegates its advance() to this.
 class Way {
  public:
   virtual ~Way() = default;
   virtual std::optional<Status> advance() = 0;
 };
 
-/// Where member m's tensor t of `tensors` begins: inputs[m * tensors + t], and for allreduce
-/// outputs.
+/// Where the tensors of all members begin. With T tensors per member, tensor t of member m begins
+/// at inputs[m * T + t] and, for allreduce, at outputs[m * T + t].
 struct Addresses {
   explicit Addresses(std::pmr::memory_resource* memory) : inputs(memory), outputs(memory) {}
   List<const std::byte*> inputs;

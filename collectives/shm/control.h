@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the members of a channel write for each other, in shared memory. Each member has one such
-// block in its own segment; the others only read it, except for the counters named here.
+// The control block through which the members of a channel coordinate in shared memory. Each member
+// has one in its own segment. The others only read it, except for the counters named here.
 //
-//   Control | finished        batches of which this member needs nothing from the others any more
+//   Control | finished        batches for which this member needs nothing more from the others
 //           | available[2]    slices put into its two stages
 //           | Slot 0 ... 15   one per batch in flight, batch b in slot b % 16
 //           | consumed        [stage][member]: slices that this member has taken from each
@@ -13,11 +13,12 @@
 //           | source, entries what is published: see Source
 //           | data            small inputs; they begin in the same cache line
 //           | list            offsets
-//           | claimed, done   chunks of this member's share: written by all members
+//           | claimed, done   chunks of this member's share; written by all members
 //
-// Partners: `published` is stored with release after the rest of the slot and loaded with acquire
-// before it; so are `available` and `consumed` around the bytes of a stage, and `finished` and
-// `done` around the bytes of user tensors. All counters only grow.
+// Memory order: `published` is stored with release after the rest of the slot, and loaded with
+// acquire before it. `available` and `consumed` do the same for the bytes of a stage, and
+// `finished` and `done` for the bytes of user tensors. `claimed` and `done` begin at 0
+// for each batch; all other counters only grow.
 #pragma once
 
 #include <array>
@@ -32,19 +33,19 @@ constexpr std::size_t kCacheLine = 64;
 /// Batches that may be published ahead.
 constexpr std::uint64_t kSlots = 16;
 
-/// Inputs of up to so many bytes travel in the slot itself, and each rank reduces all of them: one
-/// synchronization instead of two.
+/// Inputs of at most this many bytes travel in the slot itself, and each rank reduces all of them:
+/// one synchronization instead of two.
 constexpr std::int64_t kSmallBytes = 8192;
 
-/// Offsets that a slot has room for; longer lists are put elsewhere.
+/// Offsets that fit in a slot; longer lists are stored elsewhere.
 constexpr std::size_t kListInSlot = 128;
 
 /// Where a member's input is.
 enum class Source : std::int32_t {
-  none,       ///< it has none
+  none,       ///< the member has no input
   in_slot,    ///< in `data`
   addressed,  ///< in its segment, at the offsets of the list
-  staged,     ///< elsewhere: it passes it through its stage
+  staged,     ///< elsewhere; the member passes it through its stage
 };
 
 struct Slot {
@@ -58,12 +59,12 @@ struct Slot {
   alignas(kCacheLine) std::atomic<std::int64_t> done;
 };
 
-/// A line for each counter, as each has another reader at another time.
+/// Each counter has a cache line of its own, because each has different readers at different times.
 struct alignas(kCacheLine) Counter {
   std::atomic<std::uint64_t> value;
 };
 
-/// The stage into which inputs are put, and the one for results.
+/// The stage for inputs and the stage for results.
 enum Stage : std::uint8_t { kInputs, kResults };
 constexpr int kStages = 2;
 

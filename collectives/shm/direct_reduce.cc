@@ -1,24 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The direct reduction: every member's tensors can be addressed by all members. A chunk is loaded
-// from all inputs, summed in registers, and stored to all outputs:
+// The direct reduction, for tensors that all members can address. A chunk is loaded from all
+// inputs, summed in registers, and stored to all outputs:
 //
-//   member 0's share | chunk 0 | chunk 1 | ... |      claimed one by one, by member 0 first and by
-//   member 1's share | chunk 0 | chunk 1 | ... |      whoever has done its own share then
+//   member 0's share | chunk 0 | chunk 1 | ... |      claimed one by one: first by the owner,
+//   member 1's share | chunk 0 | chunk 1 | ... |      then by members done with their own share
 //
-//   bytes per node: 2 P n for P members of n bytes each, the least there can be; every input is
-//   read once and every output written once. Two synchronizations, however many tensors.
+//   bytes per node: 2 P n for P members of n bytes each, which is the minimum: every input is read
+//   once and every output written once. Two synchronizations, however many tensors.
 //
-// Taking over chunks matters when a member does not run: with more ranks than cores, or while its
-// program computes. Who reduces a chunk does not change its bits.
+// Taking over chunks matters when a member is not running: with more ranks than cores, or while its
+// program computes. The bits of a chunk do not depend on who reduces it.
 //
-// reduce_scatter is the same with the blocks as shares and only their owner as output; nobody
-// takes anything over, as that output may be out of the others' reach.
+// reduce_scatter works the same way, with the blocks as shares, each stored only to its owner's
+// output. Nobody takes over chunks, because the others may not be able to address that output.
 #include <ringleader/collectives/kernels/pieces.h>
 #include <ringleader/collectives/shm/collective.h>
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 namespace ringleader::shm {
@@ -55,8 +54,8 @@ class DirectReduce : public Way {
     if (reduce_one_chunk()) return std::nullopt;
     if (!finished_ && !all_chunks_done()) return std::nullopt;
     if (!std::exchange(finished_, true)) channel_.finish(number_);
-    // With chunks for everybody, all inputs have been read when all are done. Otherwise the others
-    // may still read this member's.
+    // In an allreduce, all inputs have been read once all chunks are done. In a reduce_scatter, the
+    // others may still be reading this member's input.
     if (!gives_to_all() && !channel_.all_finished(number_)) return std::nullopt;
     return Status();
   }
@@ -73,22 +72,21 @@ class DirectReduce : public Way {
       const auto [first, last] = ringleader::share_of(lines, channel_.size(), member);
       share = {std::min(first * line, batch_.count()), std::min(last * line, batch_.count())};
     } else {
-      const auto own = batch_.block_counts.begin() + member;
-      share.begin = std::accumulate(batch_.block_counts.begin(), own, std::int64_t{0});
-      share.end = share.begin + *own;
+      share.begin = block_begin(batch_.block_counts, member);
+      share.end = block_begin(batch_.block_counts, member + 1);
     }
     share.chunks = (share.end - share.begin + chunk_ - 1) / chunk_;
     return share;
   }
 
-  /// False if there is none left that this member may do.
+  /// Returns false if no chunk is left that this member may reduce.
   bool reduce_one_chunk() {
     const int takeable = gives_to_all() ? channel_.size() : 1;
     for (; looking_at_ < takeable; ++looking_at_) {
       const int owner = (channel_.rank() + looking_at_) % channel_.size();
       const Share& share = shares_[static_cast<std::size_t>(owner)];
       Slot& slot = channel_.slot(owner, number_);
-      // Only who gets which chunk is settled here; what is in it was published before.
+      // This decides only who gets which chunk; the contents were published before.
       const std::int64_t chunk =
           share.chunks == 0 ? 0 : slot.claimed.fetch_add(1, std::memory_order_relaxed);
       if (chunk >= share.chunks) continue;
@@ -139,7 +137,7 @@ class DirectReduce : public Way {
   std::int64_t chunk_;  ///< elements
   kernels::Stores stores_;
   List<Share> shares_;
-  int looking_at_ = 0;  ///< members whose shares are known to be given out
+  int looking_at_ = 0;  ///< members whose shares are known to be fully claimed
   bool finished_ = false;
   List<const void*> sources_;
   List<void*> outs_;

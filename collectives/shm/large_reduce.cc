@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Allreduce and reduce_scatter of more than a few bytes: directly if all members' tensors can be
-// addressed by all, else through the stages. That is seen when all have published, and all see the
-// same.
+// Allreduce and reduce_scatter of more than a few bytes: direct if all members can address all
+// tensors, else through the stages. This is decided once all have published, and all members decide
+// alike.
 #include <ringleader/collectives/shm/collective.h>
 
 #include <fmt/core.h>
@@ -56,7 +56,7 @@ class LargeReduce : public Collective {
     return Status();
   }
 
-  /// `offsets` is memory for it.
+  /// Adds the addresses that a member has published; `offsets` is scratch memory.
   Status add(Addresses& addresses, List<std::int64_t>& offsets, int member) const {
     if (Status status = read_list(member, offsets); !status.ok()) return status;
     const std::size_t stride = writes_to_all() ? 2 : 1;

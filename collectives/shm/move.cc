@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Broadcast, allgather, alltoall and exchange: every member that has input publishes where it is,
-// and every member fetches what is meant for it:
+// Broadcast, allgather, alltoall and exchange: every member with input publishes where the input
+// is, and every member fetches its part:
 //
 //   in the slot    up to 8 KiB      copied twice, one synchronization
-//   in a segment   at its offsets   copied once; the owner waits until all have fetched
+//   in a segment   at its offsets   copied once; the owner waits until all have fetched it
 //   elsewhere      staged           copied twice, in slices that stay in the caches
 //
-// Each member's input is one sequence of bytes, its tensors one after another. What is meant for
-// whom is an interval of it: all of it (broadcast, allgather) or a block (alltoall, whose owner
-// publishes where each block begins).
+// Each member's input is one sequence of bytes: its tensors, one after another. The part that
+// another member fetches is an interval of it: all of it (broadcast, allgather) or a block
+// (alltoall and exchange, where the owner publishes where each block begins).
 #include <ringleader/collectives/kernels/pieces.h>
 #include <ringleader/collectives/kernels/reduce.h>
 #include <ringleader/collectives/shm/collective.h>
@@ -17,7 +17,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 namespace ringleader::shm {
@@ -41,7 +40,7 @@ class Move : public Collective {
     } else if (input_bytes > 0 && add_offsets(list)) {
       slot.source = Source::addressed;
     }
-    if (!put_list(slot, list)) slot.entries = -1;  // which is an error for all
+    if (!put_list(slot, list)) slot.entries = -1;  // which is an error for all members
   }
 
   std::optional<Status> advance() override {
@@ -63,14 +62,14 @@ class Move : public Collective {
   }
 
  private:
-  /// A member's input as this member sees it; positions are bytes of its sequence.
+  /// A member's input as this member sees it. Positions are byte offsets in its sequence.
   struct Origin {
     Source source = Source::none;
     std::int64_t bytes = 0;  ///< of the whole sequence
-    std::int64_t begin = 0;  ///< what is meant for this member: [begin, end)
+    std::int64_t begin = 0;  ///< this member's part: [begin, end)
     std::int64_t end = 0;
     std::int64_t position = 0;  ///< how far it has been fetched
-    std::size_t tensors = 0;    ///< if addressed: where its own begin in tensors_
+    std::size_t tensors = 0;    ///< if addressed: index of its first tensor in tensors_
   };
 
   bool has_input(int member) const { return batch_.op != Op::broadcast || member == batch_.root; }
@@ -81,7 +80,7 @@ class Move : public Collective {
     return static_cast<std::uint64_t>((origin.bytes + slice_bytes_ - 1) / slice_bytes_);
   }
 
-  /// Alltoall: where each member's block begins, and the end of the last.
+  /// Alltoall and exchange: where each member's block begins, and where the last one ends.
   List<std::int64_t> block_begins() const {
     List<std::int64_t> begins(channel_.memory());
     if (batch_.op != Op::alltoall && batch_.op != Op::exchange) return begins;
@@ -172,8 +171,8 @@ class Move : public Collective {
     channel_.fill(kInputs, staged_++);
   }
 
-  /// Fetches at most `budget` bytes, rounded up, of what a member has for this one; returns how
-  /// many.
+  /// Fetches at most `budget` bytes, rounded up, of what a member has for this one. Returns the
+  /// number of bytes fetched.
   std::int64_t fetch(int member, std::int64_t budget) {
     Origin& from = origin(member);
     std::int64_t end = std::min(from.end, from.position + budget);
@@ -201,7 +200,7 @@ class Move : public Collective {
     return end - begin;
   }
 
-  /// Gives back the slices of a member's stage that this one does not need, or not any more.
+  /// Gives back the slices of a member's stage that this member does not need, or no longer needs.
   void take_staged(int member) {
     const Origin& from = origin(member);
     if (from.source != Source::staged || member == rank()) return;
@@ -210,7 +209,7 @@ class Move : public Collective {
                   all ? slices_of(from) : static_cast<std::uint64_t>(from.position / slice_bytes_));
   }
 
-  /// What this member has for itself; nothing to do where it is in place.
+  /// Copies what this member has for itself; there is nothing to do if it is in place.
   std::int64_t fetch_own(Origin& own, std::int64_t end) {
     const std::int64_t begin = own.position;
     if (batch_.op == Op::broadcast) {
@@ -240,7 +239,7 @@ class Move : public Collective {
                             });
   }
 
-  /// Bytes [begin, end) of a member's sequence, which are at `data`, to where they belong.
+  /// Copies bytes [begin, end) of a member's sequence from `data` to where they belong.
   void store(int member, std::int64_t begin, std::int64_t end, const std::byte* data) {
     if (batch_.op == Op::broadcast) {
       kernels::unpack(batch_, begin / element_bytes(), end / element_bytes(), data);
@@ -255,9 +254,8 @@ class Move : public Collective {
 
   /// Where a member's block begins in the output.
   std::byte* output_of(int member) const {
-    const auto first = batch_.block_counts.begin();
-    const std::int64_t before = std::accumulate(first, first + member, std::int64_t{0});
-    return kernels::at(batch_.tensors[0].output, before, batch_.dtype);
+    return kernels::at(batch_.tensors[0].output, block_begin(batch_.block_counts, member),
+                       batch_.dtype);
   }
 
   void finish() {

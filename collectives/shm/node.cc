@@ -46,7 +46,7 @@ Result<std::shared_ptr<Node>> Node::open(std::shared_ptr<Segment> segment, const
     log(LogLevel::warning,
         fmt::format("{}; the ranks of this node use messages instead", failure.message()));
   }
-  // One rank without makes its whole node do without, so that all choose alike.
+  // If one rank has no shared memory, its whole node does without, so that all ranks choose alike.
   const Result<std::vector<std::string>> successes = gather(world, failure.ok() ? "1" : "0");
   if (!successes.ok()) return successes.status();
   std::set<int> broken;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Node: the ranks that share this node's memory, and where their segments are mapped here.
+// Node: the ranks that share memory on this node, and where this process has mapped their segments.
 //
 //   auto node = Node::open(segment, world, keys, gather);
 //   node->shares(group);                       // all of its members are on one node
@@ -25,19 +25,19 @@ namespace ringleader::shm {
 /// Threading: constant after open().
 class Node {
  public:
-  /// `world` has all ranks; `nodes` gives for each the node it is on, by any number. Collective
-  /// over the world. Nodes whose ranks cannot map each other's segments share nothing: that is no
-  /// error.
+  /// `world` has all ranks. `nodes` gives each rank's node as an arbitrary number. Collective over
+  /// the world. If the ranks of a node cannot map each other's segments, the node shares nothing;
+  /// this is not an error.
   static Result<std::shared_ptr<Node>> open(std::shared_ptr<Segment> segment, const Group& world,
                                             std::vector<int> nodes, Gather gather);
 
-  /// Of the largest cache; 0 if unknown.
+  /// Sets the size of the largest cache; 0 if unknown.
   void set_cache_bytes(std::int64_t bytes) {
     if (bytes > 0) streaming_bytes_ = bytes / 2;
   }
 
-  /// From so many bytes per rank on, results that are not written over their inputs go past the
-  /// caches: with their inputs they would fill the largest one.
+  /// From this many bytes per rank on, results that are not written over their inputs are written
+  /// past the caches: together with the inputs they would fill the largest cache.
   std::int64_t streaming_bytes() const { return streaming_bytes_; }
 
   /// Whether all members are on one node and see each other's memory; equal on all ranks.
@@ -47,7 +47,8 @@ class Node {
   std::byte* base(int rank) const { return peers_.at(rank).mapping.data(); }
   std::int64_t bytes(int rank) const { return peers_.at(rank).bytes; }
 
-  /// For each world rank a number of its node; -1 if its ranks do not see each other's memory.
+  /// For each world rank, the number of its node; -1 if the node's ranks do not see each other's
+  /// memory.
   const std::vector<int>& nodes() const { return nodes_; }
 
   Segment& segment() const { return *segment_; }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// RangeAllocator: gives out ranges of a long row of bytes; it never touches the bytes themselves.
+// RangeAllocator: hands out ranges of one block of bytes. It never touches the bytes themselves.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +15,11 @@ class RangeAllocator {
   /// `alignment` is a power of two; offsets are multiples of it.
   RangeAllocator(std::int64_t bytes, std::int64_t alignment);
 
-  /// The lowest offset where `bytes` fit; nothing if they fit nowhere.
+  /// Allocates at the lowest offset where `bytes` bytes fit; nothing if they fit nowhere.
   std::optional<std::int64_t> allocate(std::int64_t bytes);
 
-  /// Takes back what allocate() gave; returns its bytes, rounded up. 0: it was not given out.
+  /// Frees a range from allocate(). Returns its size in bytes, rounded up; 0 if the range is not
+  /// allocated.
   std::int64_t free(std::int64_t offset);
 
   std::int64_t bytes_used() const { return used_; }

@@ -24,13 +24,13 @@ constexpr std::int64_t kCacheLine = 64;
 /// Pages are reserved in steps of this many bytes, so that small allocations cost no system call.
 constexpr std::int64_t kReserveStep = 1 << 20;
 
-/// Addresses are given in pages; fewer than some of these are of no use.
+/// Addresses are reserved in pages. A segment of less than kBytesMin is of no use.
 constexpr std::int64_t kPage = 4096;
 constexpr std::int64_t kBytesMin = 1 << 20;
 
-/// Makes sure that there are pages for a part of the file. False if there is no memory.
+/// Makes sure that a part of the file has pages. Returns false if there is no memory.
 bool reserve(int file, std::int64_t begin, std::int64_t end) {
-  int error = EINTR;  // signals of the program
+  int error = EINTR;  // the program's signals may interrupt the call
   while (error == EINTR) error = ::posix_fallocate(file, begin, end - begin);
   return error == 0;
 }
@@ -60,7 +60,7 @@ std::byte* map(int file, std::int64_t bytes) {
   void* const data = ::mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE,
                             MAP_SHARED | MAP_NORESERVE, file, 0);
   if (data == MAP_FAILED) return nullptr;
-  // Both are optional; without them it is only slower, or a core file only larger.
+  // Both are optional. Without them, access is slower or a core file is larger.
   (void)::madvise(data, static_cast<std::size_t>(bytes), MADV_HUGEPAGE);
   (void)::madvise(data, static_cast<std::size_t>(bytes), MADV_DONTDUMP);
   return static_cast<std::byte*>(data);
@@ -69,7 +69,8 @@ std::byte* map(int file, std::int64_t bytes) {
 }  // namespace
 
 Result<std::shared_ptr<Segment>> Segment::create(std::int64_t bytes_max) {
-  // Never 0, 1 or 2, whoever has closed them: what is written there would go into tensors.
+  // Never use 0, 1 or 2, even if somebody has closed them: output written there would go into
+  // tensors.
   File created(::memfd_create("ringleader", MFD_CLOEXEC));
   if (created.get() < 0) return unsupported("memfd_create");
   File file(::fcntl(created.get(), F_DUPFD_CLOEXEC, 3));

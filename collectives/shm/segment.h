@@ -8,9 +8,9 @@
 //   auto theirs = Mapping::open(identity);             // in the other process
 //
 // A segment is a memfd: it has no name that could outlive the processes or that another user could
-// open, and it does not count against the size of /dev/shm. The others open it through
-// /proc/<pid>/fd, which the kernel allows to the same user only. Pages are reserved when memory is
-// given out, so that running out of memory is an answer and not a signal.
+// open, and it does not count against the size of /dev/shm. Other processes open it through
+// /proc/<pid>/fd, which the kernel allows only for the same user. Pages are reserved when memory is
+// given out, so running out of memory is a return value and not a signal.
 #pragma once
 
 #include <ringleader/collectives/shm/range_allocator.h>
@@ -29,28 +29,28 @@ namespace ringleader::shm {
 struct Identity {
   pid_t process = 0;
   int file = -1;                ///< descriptor in that process
-  std::uint64_t token[2] = {};  ///< random: processes of different containers may share a number
-  std::uint64_t device = 0;     ///< with `inode`: that it is still the same file
+  std::uint64_t token[2] = {};  ///< random: processes in different containers may share a number
+  std::uint64_t device = 0;     ///< with `inode`: checks that it is still the same file
   std::uint64_t inode = 0;
   std::int64_t bytes = 0;     ///< of the whole segment
-  std::byte* data = nullptr;  ///< its address there, for ranks that are threads of one process
+  std::byte* data = nullptr;  ///< address in that process, for ranks that are threads of it
 };
 
 /// Threading: any thread.
 class Segment {
  public:
-  /// Reserves addresses, no memory; fewer than `bytes_max` where the process may not have so many.
-  /// Errors: unsupported where the system does not provide it.
+  /// Reserves addresses but no memory; fewer than `bytes_max` if the process may not have so many.
+  /// Errors: unsupported if the system does not provide shared memory.
   static Result<std::shared_ptr<Segment>> create(std::int64_t bytes_max);
   ~Segment();
   Segment(const Segment&) = delete;
   Segment& operator=(const Segment&) = delete;
 
-  /// Memory on a cache line's boundary, zeroed when it is given out for the first time; null if
-  /// the segment or the system has none left.
+  /// Memory aligned to a cache line, zeroed when it is given out for the first time; null if the
+  /// segment or the system has none left.
   void* allocate(std::int64_t bytes);
 
-  /// False if the memory is not of this segment.
+  /// Returns false if the memory is not from this segment.
   bool free(void* memory);
 
   bool contains(const void* memory, std::int64_t bytes) const;
@@ -73,8 +73,8 @@ class Segment {
 /// Move-only.
 class Mapping {
  public:
-  /// Errors: unsupported if the kernel does not let this process see the other's files.
-  /// `own` is this process's identity, if it has one.
+  /// `own` is this process's identity, if it has one. Errors: unsupported if the kernel does not
+  /// let this process see the other's files.
   static Result<Mapping> open(const Identity& identity, const Identity* own);
   Mapping(Mapping&& other) noexcept;
   Mapping& operator=(Mapping&& other) noexcept;

@@ -35,12 +35,12 @@ class Queue {
     publish();
   }
 
-  /// The outcome of the batch, if that is known now.
+  /// The outcome of the batch, if it is known by now.
   std::optional<Status> poll(Ticket ticket) {
     if (waiting_.empty() || waiting_.front().ticket > ticket) return failure_;  // it has ended
     if (!failure_.ok()) return failure_;
     publish();
-    // Asked until it is so: a member that has finished may publish the next batch of this slot.
+    // Ask only until it is true: a member that has finished may publish the slot's next batch.
     met_ = met_ || channel_->all_published(worked_on_);
     if (!met_) return std::nullopt;
     std::optional<Status> outcome = advance();
@@ -73,7 +73,7 @@ class Queue {
     return Status();
   }
 
-  /// As far as there are free slots.
+  /// Publishes batches as long as there are free slots.
   void publish() {
     for (; published_ < batches_ && channel_->may_publish(published_); ++published_) {
       const auto index = static_cast<std::size_t>(published_ - worked_on_);
@@ -89,11 +89,11 @@ class Queue {
   }
 
   std::unique_ptr<Channel> channel_;
-  std::pmr::deque<Waiting> waiting_;  ///< the first is worked on
+  std::pmr::deque<Waiting> waiting_;  ///< the first one is being worked on
   std::uint64_t batches_ = 0;         ///< launched, published, and ended
   std::uint64_t published_ = 0;
   std::uint64_t worked_on_ = 0;
-  bool met_ = false;  ///< all members have published the first
+  bool met_ = false;  ///< all members have published the first batch
   Status failure_;
 };
 
@@ -103,14 +103,14 @@ void drop_idle(Queues& queues) {
   queues.remove_if([](const auto& queue) { return queue->is_idle(); });
 }
 
-/// Queues of backends that are gone. Other ranks may still read what they have published, so that
-/// their memory is not given to something else before the next backend goes and finds them idle.
+/// Queues of destroyed backends. Other ranks may still read what they have published, so their
+/// memory is not reused until the next backend is destroyed and finds them idle.
 struct Remains {
   std::mutex mutex;
   Queues queues;  ///< guarded by mutex
 };
 
-/// Never destroyed: sessions may end while the process does.
+/// Never destroyed: sessions may end while the process exits.
 Remains& remains() {
   static auto* const instance = new Remains;
   return *instance;
@@ -189,7 +189,7 @@ class ShmBackend : public Backend {
   std::mutex mutex_;
   std::map<std::uint32_t, std::unique_ptr<Queue>> opened_;  ///< guarded by mutex_
   std::map<std::uint32_t, std::unique_ptr<Queue>> queues_;
-  Queues closed_;           ///< until the others need nothing of them either
+  Queues closed_;           ///< kept until the others are done with them too
   Window<Queue*> running_;  ///< by ticket
   std::uint64_t work_done_ = 0;
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The backend "shm": every operation and element type in host memory, among ranks of one node,
-// through shared memory. README.md says which way each operation takes and what it costs.
+// The backend "shm": every operation and element type in host memory, between ranks of one node,
+// through shared memory. README.md says how each operation is carried out and what it costs.
 #pragma once
 
 #include <ringleader/collectives/shm/node.h>

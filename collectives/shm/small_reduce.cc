@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Reductions of a few bytes: every member puts its input into its slot, and each sums all of them.
-// One synchronization; up to 48 bytes travel in the cache line that says that they have come.
+// One synchronization. Up to 40 bytes travel in the same cache line as the counter that announces
+// them.
 //
-//   time: one line from each core to each other, and for longer inputs (P-1) n bytes of loads
+//   time: one line from each core to each other core; longer inputs add (P-1) n bytes of loads
 #include <ringleader/collectives/shm/collective.h>
 
 #include <ringleader/collectives/kernels/pieces.h>
-
-#include <numeric>
 
 namespace ringleader::shm {
 namespace {
@@ -32,9 +31,9 @@ void publish_small(const Batch& batch, Slot& slot) {
 
 void reduce_small(const Batch& batch, Channel& channel, std::uint64_t number) {
   if (batch.op == Op::reduce_scatter) {
-    const auto own = batch.block_counts.begin() + channel.rank();
-    const std::int64_t begin = std::accumulate(batch.block_counts.begin(), own, std::int64_t{0});
-    return reduce(batch, channel, number, begin, batch.tensors[0].output, *own);
+    const std::int64_t begin = block_begin(batch.block_counts, channel.rank());
+    const std::int64_t end = block_begin(batch.block_counts, channel.rank() + 1);
+    return reduce(batch, channel, number, begin, batch.tensors[0].output, end - begin);
   }
   std::int64_t begin = 0;
   for (const BatchTensor& tensor : batch.tensors) {

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The staged reduction, for tensors that only their owner can address. Slice i of the batch is part
-// i of every member's share; each member, in turn,
+// i of every member's share. For each slice, every member in turn
 //
 //   stages   the others' parts of its input            (P-1)/P n bytes copied
 //   reduces  its own part from its tensor and P-1 stages into its tensor and its stage for results
 //   takes    the others' parts of the result            (P-1)/P n bytes copied
 //
 //   loads and stores per member: 2 (P-1)/P n + (P+2)/P n + 2 (P-1)/P n, which for P = 2 is 4 n. All
-//   of it but the first load and the last store of each tensor stays in the caches.
+//   except the first load and the last store of each tensor stay in the caches.
 //
-// In place is allowed: a part of the tensor is overwritten after it was staged, or by its reducer.
-// reduce_scatter stops after the reduction. A member may be kStageSlices slices ahead of another.
+// In place is allowed: a part of the tensor is overwritten only after it has been staged, or by its
+// reducer. reduce_scatter stops after the reduction. A member may be kStageSlices slices ahead of
+// another.
 //
 // Stages are written through the caches or past them (store_choice.h).
 #include <ringleader/collectives/kernels/pieces.h>
@@ -37,13 +38,11 @@ class StagedReduce : public Way {
         shares_(channel.memory()),
         sources_(channel.memory()),
         outs_(channel.memory()) {
-    std::int64_t block_begin = 0;
     for (int member = 0; member < channel_.size(); ++member) {
       auto [begin, end] = share_of(batch_.count(), channel_.size(), member);
       if (batch_.op == Op::reduce_scatter) {
-        begin = block_begin;
-        end = begin + batch_.block_counts[static_cast<std::size_t>(member)];
-        block_begin = end;
+        begin = block_begin(batch_.block_counts, member);
+        end = block_begin(batch_.block_counts, member + 1);
       }
       shares_.push_back({begin, end});
       const auto parts = static_cast<std::uint64_t>((end - begin + part_ - 1) / part_);
@@ -73,7 +72,7 @@ class StagedReduce : public Way {
 
   bool gathers() const { return batch_.op == Op::allreduce; }
 
-  /// Elements of the sequence.
+  /// The elements of the sequence that are a member's part of a slice.
   Range part_of(int member, std::uint64_t slice) const {
     const Range& share = shares_[static_cast<std::size_t>(member)];
     const std::int64_t begin =
@@ -90,7 +89,7 @@ class StagedReduce : public Way {
                                             : kernels::Stores::cached;
   }
 
-  /// Runs a part of the work on the slice, and adds up how long those that did something took.
+  /// Runs one step of the work on the slice, and adds up the time of the steps that did something.
   template <typename Work>
   bool timed(std::uint64_t slice, Work work) {
     if (!channel_.stores().is_timed(slice)) return work();
@@ -144,7 +143,7 @@ class StagedReduce : public Way {
     return true;
   }
 
-  /// `done` elements of the part come before the piece.
+  /// Reduces a piece of a part; `done` elements of the part come before it.
   void reduce_piece(const BatchTensor& tensor, std::int64_t offset, std::int64_t done,
                     std::int64_t count) {
     const int own = channel_.rank();
@@ -188,7 +187,7 @@ class StagedReduce : public Way {
   std::uint64_t taken_ = 0;
   List<const void*> sources_;
   List<void*> outs_;
-  std::array<Clock::duration, 2 * kStageSlices> spent_ = {};  ///< on slices that are timed
+  std::array<Clock::duration, 2 * kStageSlices> spent_ = {};  ///< time spent on timed slices
 };
 
 }  // namespace

@@ -17,8 +17,8 @@ namespace ringleader::protocol {
 struct LaunchItem {
   Token token = kNoToken;  ///< this rank's operation, or kNoToken: take part with neutral elements
   std::uint32_t tensor = 0;     ///< which tensor of the operation
-  std::int64_t count = 0;       ///< elements, as agreed (allgather and alltoall: of some rank)
-  std::uint32_t parameter = 0;  ///< of a plan: which of its tensors it is
+  std::int64_t count = 0;       ///< elements, as agreed (allgather, alltoall: some rank's)
+  std::uint32_t parameter = 0;  ///< plan batches: which parameter of the plan
 };
 
 /// Launch these tensors as one collective. Answered by Node::finished(id).
@@ -26,8 +26,8 @@ struct Launch {
   std::uint64_t id = 0;
   std::uint32_t channel = 0;
   std::uint32_t process_set = 0;
-  std::shared_ptr<const Request> request;  ///< names are of the first item
-  Op op = Op::allreduce;                   ///< what all items agree on, with what follows
+  std::shared_ptr<const Request> request;  ///< of the first item, as are the names
+  Op op = Op::allreduce;                   ///< like the members below, equal for all items
   std::int32_t root = -1;                  ///< broadcast: world rank
   DType dtype = DType::f32;
   std::int32_t contributors = 0;  ///< members that submitted it
@@ -42,17 +42,17 @@ struct Completion {
   std::int64_t value = 0;  ///< join: the last rank; add_process_set and register_plan: the id
 };
 
-/// No batch will be launched on this channel any more.
+/// No more batches will be launched on this channel.
 struct ChannelClosed {
   std::uint32_t channel = 0;
 };
 
-/// What the user should know: a report about ranks that are late.
+/// A message for the user: a report about late ranks.
 struct Notice {
   std::string text;
 };
 
-/// A deadlock was proved: everything that was pending and undecided has ended.
+/// A deadlock was proved: everything pending and undecided has ended.
 struct Reset {
   Status reason;
 };

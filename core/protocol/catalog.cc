@@ -8,7 +8,7 @@
 namespace ringleader::protocol {
 namespace {
 
-/// More ids than this are not given out, so that a broken peer cannot make the table huge.
+/// No more ids than this are given out, so that a broken peer cannot make the table huge.
 constexpr std::uint32_t kIdsMax = 1 << 24;
 
 Status unknown(const char* what, std::uint64_t id) {
@@ -176,7 +176,7 @@ void Catalog::add_id() {
   ids_.emplace_back();
 }
 
-/// The name that is announced by this id, if one is, has none from now on.
+/// The name that is announced by this id, if there is one, has no id from now on.
 void Catalog::forget_name(std::uint32_t id) {
   if (!ids_[id].defined()) return;
   const KeyView key = key_of(*ids_[id].request);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Catalog: what the log says exists: ids, process sets and plans. It is a function of the log
-// alone (and of where this rank stands in the tree), so all ranks that have applied the same
-// entries hold the same catalog.
+// Catalog: the ids, process sets and plans that exist according to the log. It depends on the log
+// alone (and on this rank's position in the tree), so all ranks that have applied the same entries
+// hold the same catalog.
 #pragma once
 
 #include <ringleader/core/protocol/key_index.h>
@@ -17,7 +17,7 @@
 
 namespace ringleader::protocol {
 
-/// Who reports to this node: the child with that index, or the node's own rank.
+/// A reporter is a child, given by its index, or the node's own rank, given by kSelf.
 constexpr int kSelf = 63;
 
 /// A process set as seen from one node of the tree.
@@ -47,8 +47,8 @@ struct Definition {
   std::optional<std::uint32_t> plan;
   std::uint32_t parameter = 0;
 
-  /// The log length after the entry that last changed the meaning of this id. An announcement
-  /// made by a rank that had applied less refers to the old meaning and is dropped.
+  /// The log length after the entry that last changed the meaning of this id. An announcement from
+  /// a rank that had applied fewer entries refers to the old meaning and is dropped.
   std::uint64_t changed_at = 0;
 
   bool defined() const { return request != nullptr; }
@@ -61,7 +61,7 @@ class Catalog {
   /// Entries applied so far.
   std::uint64_t log_length() const { return log_length_; }
 
-  /// Takes note of an entry. An entry that refers to what does not exist is an error of the peer.
+  /// Applies an entry. An entry that refers to something unknown is the peer's error.
   Status apply(const LogEntry& entry);
 
   const ProcessSetInfo* process_set(std::uint32_t id) const;
@@ -76,7 +76,7 @@ class Catalog {
   /// The first tensor of a plan that cannot be one of its parameters, or nullptr.
   const TensorSpec* first_unplannable(const Request& plan) const;
 
-  /// The process set to which what `id` stands for belongs.
+  /// The process set of the operation or plan that `id` stands for.
   std::uint32_t process_set_of(std::uint32_t id) const { return find(id)->request->process_set; }
 
   // For the root, which chooses the numbers that the log then fixes.
@@ -87,12 +87,12 @@ class Catalog {
   std::size_t named_ids() const { return ids_by_key_.size(); }
   std::uint32_t plan_count() const { return static_cast<std::uint32_t>(plans_.size()); }
 
-  /// Members of a set that exists.
+  /// The number of members of an existing set.
   std::size_t size_of_set(std::uint32_t id) const {
     return static_cast<std::size_t>(process_set(id)->size);
   }
 
-  /// World ranks of a set, written out also for the world.
+  /// World ranks of a set, listed explicitly even for the world.
   std::vector<int> ranks_of(std::uint32_t process_set) const;
 
  private:

@@ -48,7 +48,7 @@ void Coordinator::decide_named(NamedAnnouncement named) {
     queue(define(shared), named.absence);
     return;
   }
-  flush();  // what was ready before takes effect before
+  flush();  // what was ready before takes effect first
   switch (request.kind) {
     case RequestKind::collective:  // above
       return;
@@ -74,16 +74,17 @@ void Coordinator::decide_named(NamedAnnouncement named) {
       plans_.erase(request.target);
       append_(PlanReleasedEntry{request.target, owned(key_of(request))});
       return;
-    case RequestKind::barrier:  // that all members are here is all there is to it
+    case RequestKind::barrier:  // done, now that all members are here
     case RequestKind::join:     // never queued
       complete_key(owned(key_of(request)));
   }
 }
 
 void Coordinator::queue(std::uint32_t id, const Absence& absence) {
+  if (catalog_.find(id) == nullptr) return;  // its process set was removed just before
   const Request& request = *catalog_.find(id)->request;
   if (absence.count > 0 && !runs_with_joined_ranks(verb_of(request, *catalog_.tensor(id, 0)))) {
-    // A rank that has registered a plan does not join; if it did so at the same time, the others
+    // A rank that has registered a plan does not join. If it joined at the same time, the others
     // wait for it, and the watch says so.
     if (request.kind == RequestKind::register_plan) return;
     complete_key(owned(key_of(request)), joined_error(request, absence));
@@ -110,7 +111,7 @@ std::uint32_t Coordinator::define(std::shared_ptr<const Request> request) {
 void Coordinator::flush() {
   if (ready_.empty()) return;
   for (LaunchEntry& entry : fuse(catalog_, std::exchange(ready_, {}), options_.fusion_bytes_max)) {
-    // An entry of this very round may have armed the plan; then all ranks replay this batch.
+    // An earlier entry of this flush may have armed the plan; then all ranks replay this batch.
     if (is_armed(catalog_.find(entry.items.front().id)->plan)) continue;
     append_(entry);
     note_launch(entry);
@@ -150,8 +151,8 @@ void Coordinator::note_launch(const LaunchEntry& entry) {
   }
 }
 
-/// The step is over. What was decided ahead belongs to the next, which then was not followed from
-/// its beginning: only a whole step, in its own order, may be replayed.
+/// The step is over. What was decided ahead belongs to the next step, which then was not followed
+/// from its beginning. Only a whole step, in its own order, may be replayed.
 void Coordinator::next_step(PlanProgress& progress) {
   progress.decided_count = 0;
   for (std::uint32_t& times : progress.decided) {
@@ -189,7 +190,7 @@ void Coordinator::positions(const PositionAnnouncement& positions) {
     finish_end();
     return;
   }
-  // The batches of the current step that lie before the cut need no negotiation.
+  // The current step's batches before the cut need no negotiation.
   const std::vector<std::vector<std::uint32_t>> batches = progress.batches;
   const std::uint64_t done = positions.most % batches.size();
   progress.armed = false;
@@ -221,7 +222,7 @@ void Coordinator::end(const Status& reason, bool shuts_down) {
   if (!frozen) flush();
   end_reason_ = reason;
   shuts_down_ = shuts_down;
-  if (frozen) return;  // for the reset, which ends as a shutdown now
+  if (frozen) return;  // for the reset, which now ends as a shutdown
   for (auto& [plan, progress] : plans_) {
     if (!progress.was_armed || progress.freezing) continue;
     progress.freezing = true;

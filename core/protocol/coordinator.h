@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Coordinator: the part of the protocol that only the root runs. It is told what the whole tree
-// has ready and answers with log entries. It decides in the order in which it is told, so the same
-// inputs give the same log.
+// Coordinator: the part of the protocol that only the root runs. It takes in what the whole tree
+// has ready and answers with log entries. It decides in the order of its inputs, so the same inputs
+// give the same log.
 #pragma once
 
 #include <ringleader/core/protocol/catalog.h>
@@ -26,8 +26,8 @@ struct CoordinatorOptions {
 
 class Coordinator {
  public:
-  /// append  puts an entry at the end of the log and applies it before it returns
-  /// order   of the parameters of a plan of which each has been decided: see fusion.h
+  /// append  appends an entry to the log and applies it before returning
+  /// order   gives the order of a plan's parameters once each has been decided: see fusion.h
   Coordinator(const Catalog& catalog, CoordinatorOptions options,
               std::function<void(LogEntry)> append,
               std::function<std::vector<std::uint32_t>(std::uint32_t)> order);
@@ -35,30 +35,30 @@ class Coordinator {
   void complete(CompleteOperation operation);
   void joined(const JoinAnnouncement& join);
 
-  /// Some rank cannot follow a plan that is armed.
+  /// Some rank cannot follow an armed plan.
   void leave(std::uint32_t plan);
 
   /// All members have answered a freeze.
   void positions(const PositionAnnouncement& positions);
 
-  /// A rank wants everybody to stop.
+  /// A rank wants all ranks to stop.
   void farewell(std::int32_t rank);
 
   /// Asks all ranks what they wait for.
   void inquire(std::uint32_t attempt);
 
-  /// No rank can go on: everything undecided is to end with this error.
+  /// No rank can go on: end everything undecided with this error.
   void reset(const Status& reason);
 
   /// Fuses and logs what has become ready since the last call.
   void flush();
 
  private:
-  /// How far the negotiation of a plan's current step has got, so that it can be armed.
+  /// How far a plan's current step has been negotiated; decides when the plan can be armed.
   struct PlanProgress {
     std::vector<std::vector<std::uint32_t>> batches;  ///< as armed
-    std::vector<std::uint32_t> decided;  ///< per parameter: how often, from this step on
-    std::uint32_t decided_count = 0;     ///< parameters that were, at least once
+    std::vector<std::uint32_t> decided;  ///< per parameter: decisions since this step began
+    std::uint32_t decided_count = 0;     ///< parameters decided at least once
     bool whole = true;  ///< every batch of this step was negotiated, with all members present
     bool was_armed = false;
     bool armed = false;
@@ -83,11 +83,11 @@ class Coordinator {
   std::vector<ReadyOperation> ready_;
   std::map<std::uint32_t, PlanProgress> plans_;
 
-  // Ids for names that came when the table of names was full. Each serves one launch.
+  // Ids for names that arrived when the name table was full. Each serves one launch.
   std::vector<std::uint32_t> temporary_free_;
   std::vector<std::uint32_t> temporary_used_;
 
-  // A shutdown or a reset in progress: it begins with the freezing of all plans.
+  // A shutdown or reset in progress; it begins by freezing all plans.
   std::optional<Status> end_reason_;
   bool shuts_down_ = false;
   std::vector<CutEntry> cuts_;

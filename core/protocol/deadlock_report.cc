@@ -106,7 +106,7 @@ std::string place_of(const RankPosition& position, const Catalog& catalog) {
   return text.empty() ? text : fmt::format(" (at {})", text);
 }
 
-/// What ranks wait for, and who they are.
+/// What is waited for, and by which ranks.
 using Waiters = std::map<Wait, std::vector<RankRange>>;
 
 std::string lacking(const RankPosition& position, const Waiters& waiters, const Catalog& catalog) {
@@ -148,7 +148,7 @@ std::string misspellings(const Waiters& waiters) {
   for (auto a = waiters.begin(); a != waiters.end(); ++a) {
     for (auto b = std::next(a); b != waiters.end(); ++b) {
       if (!look_alike(a->first, b->first) || a->second == b->second) continue;
-      // The fewer ranks are the likelier culprits.
+      // The smaller group of ranks is the likelier culprit.
       const bool a_is_rarer = count(a->second) <= count(b->second);
       const auto& [rare, rare_ranks] = a_is_rarer ? *a : *b;
       const auto& [usual, usual_ranks] = a_is_rarer ? *b : *a;
@@ -213,7 +213,7 @@ void DeadlockReport::add_silent(const std::vector<RankRange>& ranks,
 
 bool DeadlockReport::proves_deadlock(std::uint64_t log_length) const {
   if (!silent.empty() || !blocked || moving || applied != log_length) return false;
-  // A batch that all members have entered runs to its end without anybody's help.
+  // A batch that all members have entered runs to its end without further help.
   const bool runs = std::any_of(least.begin(), least.end(), [](const PlanPosition& plan) {
     return plan.unfinished < plan.launched;
   });

@@ -27,7 +27,7 @@ std::int64_t bytes_of(const TensorSpec& tensor) {
   return count_of(tensor.shape) * static_cast<std::int64_t>(size_of(tensor.dtype));
 }
 
-/// Others have a batch of their own.
+/// Other operations get a batch of their own.
 bool may_share(Op op) { return op == Op::allreduce || op == Op::broadcast; }
 
 /// Whether the tensors can be parts of one collective.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// IdSet: a set of tensor ids as a bit set of which only the words that hold a bit are stored, so
-// that 161 ids in a row travel as 3 words and a single large id as 1.
+// IdSet: a set of tensor ids as a sparse bit set. Only words with a set bit are stored, so 161
+// consecutive ids travel as 3 words and a single large id as 1.
 #pragma once
 
 #include <ringleader/core/protocol/wire.h>

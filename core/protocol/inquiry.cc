@@ -10,11 +10,12 @@
 namespace ringleader::protocol {
 namespace {
 
-/// Inquiries do not follow each other faster, however many ranks raise alarms.
+/// The least time between inquiries, however many ranks raise alarms; a first overdue alarm does
+/// not wait for it.
 constexpr Time kBetweenInquiries = 200'000;
 
-/// More time than this between two ticks passed for nobody here: the process, and perhaps the whole
-/// job, was stopped and continued.
+/// Time beyond this between two ticks does not count: the process, and perhaps the whole job, was
+/// stopped and continued.
 constexpr Time kTickGapMax = 2'000'000;
 
 double seconds(Time time) { return static_cast<double>(time) * 1e-6; }
@@ -64,8 +65,7 @@ std::string Inquiry::unheard(const RankPosition& own) const {
 }
 
 std::optional<std::uint32_t> Inquiry::question() {
-  // Whoever is overdue is told the end soon: not by way of patience with a rank that does not
-  // answer.
+  // An overdue rank is told the outcome soon, without patience for a rank that does not answer.
   const bool overdue = alarm_ == Alarm::overdue && inquiring_ != Alarm::overdue;
   if (overdue) attempt_ = 0;
   const Time pause = kBetweenInquiries << std::min(attempt_, 6U);
@@ -89,7 +89,7 @@ void Inquiry::answer(const RankPosition& own) {
 }
 
 void Inquiry::answer(int child, const DeadlockReport& report) {
-  // An answer that comes too late is to a question that is closed.
+  // An answer that comes too late belongs to an inquiry that is closed.
   if (report.applied >= opened_at_) watch_.answer(child, report);
 }
 
@@ -113,8 +113,8 @@ std::optional<DeadlockReport> Inquiry::take_report() {
 
 Verdict Inquiry::judge(const DeadlockReport& report) {
   attempt_ = report.silent.empty() ? 0 : attempt_ + 1;
-  // Whoever is blocked says so only once, so the root asks again where an answer is missing, or was
-  // given before the last decision.
+  // A blocked rank says so only once, so the root asks again if an answer is missing or was given
+  // before the last decision.
   const bool outdated = report.blocked && report.applied < catalog_.log_length();
   if (attempt_ > 0 || outdated) raise(Alarm::blocked);
   const WatchOptions& options = watch_.options();

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Inquiry: why nothing goes on. A rank's alarm goes up the tree, the root asks everybody by a log
-// entry, the answers are merged on their way up, and the root judges them.
+// Inquiry: finds out why nothing makes progress. A rank's alarm goes up the tree, the root asks all
+// ranks by a log entry, the answers are merged on their way up, and the root judges them.
 //
-//   const Alarm alarm = inquiry.tick(now, blocked, oldest);     // to be raised, if any
-//   if (auto attempt = inquiry.question()) ...                  // root: to be asked of all ranks
-//   inquiry.answer(kSelf, own_report);                          // and what children answer
+//   const Alarm alarm = inquiry.tick(now, blocked, oldest);     // raise it, if any
+//   if (auto attempt = inquiry.question()) ...                  // root: ask all ranks
+//   inquiry.answer(kSelf, own_report);                          // and the children's answers
 //   if (auto report = inquiry.take_report()) ...                // to the parent, or to judge()
 #pragma once
 
@@ -22,13 +22,13 @@
 
 namespace ringleader::protocol {
 
-/// What the root makes of the answers.
+/// What the root concludes from the answers.
 struct Verdict {
   enum class Kind : std::uint8_t {
     none,
-    notice,    ///< to tell the user
-    deadlock,  ///< proved: everything undecided is to end
-    abort,     ///< some rank has waited for too long: all ranks are to fail
+    notice,    ///< tell the user
+    deadlock,  ///< proved: end everything undecided
+    abort,     ///< some rank has waited too long: all ranks must fail
   };
   Kind kind = Kind::none;
   std::string text;
@@ -43,57 +43,57 @@ class Inquiry {
   /// Something has happened on this rank.
   void changed() { watch_.changed(); }
 
-  /// Time passes: the alarm that is due on this rank. `blocked`: every thread of the program that
-  /// uses the library waits for something that is pending. `oldest`: see Watch::tick().
+  /// Advances time and returns the alarm due on this rank. `blocked`: every thread of the program
+  /// that uses the library waits for something pending. `oldest`: see Watch::tick().
   Alarm tick(Time now, bool blocked, Token oldest);
 
-  /// An alarm of this rank or one below it; true if it is to be told to the parent. Alarms are
-  /// passed on once between two inquiries, however many ranks raise them.
+  /// Takes an alarm from this rank or one below it; returns true if the parent must be told.
+  /// Between two inquiries an alarm is passed on once, however many ranks raise it.
   bool raise(Alarm alarm);
 
-  /// What to say where nobody answers this rank's alarm: the root, or a rank on the way to it, does
-  /// not run.
+  /// The message for an alarm of this rank that nobody answers: the root, or a rank on the way to
+  /// it, is not running.
   std::string unheard(const RankPosition& own) const;
 
   /// Root: the attempt number of an inquiry that is due now.
   std::optional<std::uint32_t> question();
 
-  /// The log has opened an inquiry; it has `log_length` entries now.
+  /// The log, which now has `log_length` entries, has opened an inquiry.
   void open(std::uint32_t attempt, std::uint64_t log_length);
 
   bool lacks_own_answer() const { return watch_.is_open() && !watch_.has_answered(kSelf); }
   void answer(const RankPosition& own);
-  /// What a child answers; nothing if that is too late.
+  /// A child's answer; ignored if it comes too late.
   void answer(int child, const DeadlockReport& report);
 
-  /// The merged answers, once they are complete or those that lack are waited for no longer.
+  /// The merged answers, once all have arrived or the wait for the missing ones is over.
   std::optional<DeadlockReport> take_report();
 
-  /// Root: what follows. Everything announced so far has been decided.
+  /// Root: what to do next. Everything announced so far has been decided.
   Verdict judge(const DeadlockReport& report);
 
   /// Where this rank is, and what it waits for.
   RankPosition position(const Launches& launches, const PlanStates& plans) const;
 
-  /// Whether tick() is to be called soon.
+  /// Whether tick() should be called again soon.
   bool is_open() const { return watch_.is_open() || alarm_ != Alarm::none; }
 
  private:
   const Tree& tree_;
   const Catalog& catalog_;
   Watch watch_;
-  Time now_ = 0;  ///< that has passed while this rank ran
+  Time now_ = 0;  ///< time that has passed while this rank ran
   Time ticked_at_ = 0;
   bool blocked_ = false;
   std::uint64_t opened_at_ = 0;    ///< the log length after the latest inquiry
   Alarm passed_on_ = Alarm::none;  ///< since the last inquiry
 
-  // Of the root.
-  Alarm alarm_ = Alarm::none;      ///< to be looked into
+  // Root only.
+  Alarm alarm_ = Alarm::none;      ///< to be investigated
   Alarm inquiring_ = Alarm::none;  ///< why the inquiry was opened
   Time inquired_at_ = INT64_MIN / 2;
   Time warned_at_ = INT64_MIN / 2;
-  std::uint32_t attempt_ = 0;  ///< inquiries in a row that not all have answered
+  std::uint32_t attempt_ = 0;  ///< consecutive inquiries that some rank did not answer
 };
 
 }  // namespace ringleader::protocol

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// KeyIndex: finds by key what is stored elsewhere under a small number: a hash table with linear
-// probing that holds only the numbers, 4 bytes each, and asks its owner for the keys. It is never
-// iterated over, so its order does not show.
+// KeyIndex: maps keys to small numbers, under which the values are stored elsewhere. It is a hash
+// table with linear probing that holds only the numbers, 4 bytes each, and asks its owner for the
+// keys. Nobody iterates over it, so its order is invisible.
 //
 //   index.insert(key, number);
 //   index.find(key, [&](std::uint32_t number) -> const Key& { return keys[number]; });
@@ -29,7 +29,7 @@ class KeyIndex {
     }
   }
 
-  /// The key must not be there yet. `key_of` serves to move what is there when the table grows.
+  /// The key must not be in the table. `key_of` is needed to rehash the table when it grows.
   template <typename KeyOf>
   void insert(const KeyView& key, std::uint32_t number, KeyOf key_of) {
     if ((used_ + 1) * 4 > slots_.size() * 3) grow(key_of);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Launches: the operations of this rank from submission to completion, and the batches that carry
-// them. Whatever a rank is to launch or to complete passes through here.
+// them. Everything that a rank launches or completes passes through here.
 //
 //   launches.add(token, operation);          // submitted
 //   launches.start(launch, batch);           // decided: an action for the runtime
@@ -22,11 +22,11 @@
 
 namespace ringleader::protocol {
 
-/// A batch that was launched and has not completed its operations.
+/// A batch that was launched but has not completed its operations.
 struct InFlightBatch {
   std::vector<Token> tokens;  ///< this rank's operations in it, one per tensor
   std::optional<std::uint32_t> plan;
-  std::uint64_t position = 0;  ///< plan batches launched without negotiation
+  std::uint64_t position = 0;  ///< index among the plan's unnegotiated launches
   bool replayed = false;
   bool ran = false;
   Status status;
@@ -48,36 +48,36 @@ class Launches {
   /// All members have joined: completes this rank's join, if it has one.
   void end_join(std::uint32_t process_set, std::int32_t last_rank);
 
-  /// Empty vectors, with the memory of batches that have ended.
+  /// Empty vectors that reuse the memory of batches that have ended.
   std::vector<LaunchItem> spare_items();
   InFlightBatch spare_batch();
 
   void start(Launch launch, InFlightBatch batch);
 
-  /// A batch has run. Batches of a plan that is frozen wait for the cut, which tells whether they
-  /// count; `final` if none will come.
+  /// A batch has run. A batch of a frozen plan waits for the cut, which tells whether it counts;
+  /// `final` means that no cut will come.
   void finished(std::uint64_t launch_id, const Status& status, bool final);
 
-  /// Completes what has waited for the cut of this plan.
+  /// Completes the batches that have waited for this plan's cut.
   void settle_cut(std::uint32_t plan);
 
-  /// What is not decided ends now; batches that lack some rank's data, when they have run.
+  /// Ends everything undecided now, and batches that lack some rank's data once they have run.
   void end_undecided(const Status& reason);
 
-  /// Everything ends now, whatever still runs.
+  /// Ends everything now, even what is still running.
   void fail(const Status& reason);
 
-  /// Completes an operation; nothing for another rank's, whose token is kNoToken.
+  /// Completes an operation. Ignores another rank's operation, whose token is kNoToken.
   void complete(Token token, Status status, std::int64_t value = 0);
 
   template <typename T>
   void act(T action) {
     actions_.emplace_back(std::in_place_type<T>, std::move(action));
   }
-  /// `reused` gives its memory for the actions to come.
+  /// Later actions reuse the memory of `reused`.
   std::vector<Action> take_actions(std::vector<Action> reused);
 
-  /// Calls visit(batch) in the order of the launches.
+  /// Calls visit(batch) in launch order.
   template <typename Visit>
   void for_each_in_flight(Visit visit) const {
     for (const auto& [id, batch] : in_flight_) visit(batch);
@@ -101,7 +101,7 @@ class Launches {
   std::vector<Action> actions_;
   bool changed_ = false;
 
-  /// The memory of batches that have ended, and of launches that were taken: so many are seldom in
+  /// Spares keep the memory of ended batches and of taken launches. More than this are seldom in
   /// flight at once.
   static constexpr std::size_t kSpares = 16;
   std::vector<InFlight::node_type> spare_in_flight_;

@@ -21,7 +21,7 @@ void LocalOperations::add(Token token, LocalOperation operation) {
 }
 
 std::size_t LocalOperations::position_of(Token token) const {
-  // Tokens are mostly consecutive, and then this is where it is.
+  // Tokens are mostly consecutive. Then the token is here.
   const Token offset = entries_.empty() ? 0 : token - entries_.front().token;
   if (offset < entries_.size() && entries_[offset].token == token) {
     return entries_[offset].alive ? offset : entries_.size();
@@ -68,6 +68,13 @@ bool LocalOperations::uses_process_set(std::uint32_t process_set) const {
   return std::any_of(entries_.begin(), entries_.end(), [process_set](const Entry& entry) {
     return entry.alive && entry.operation.request &&
            entry.operation.request->process_set == process_set;
+  });
+}
+
+bool LocalOperations::removes(RequestKind kind, std::uint32_t target) const {
+  return std::any_of(entries_.begin(), entries_.end(), [&](const Entry& entry) {
+    const auto& request = entry.operation.request;
+    return entry.alive && request && request->kind == kind && request->target == target;
   });
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// LocalOperations: the operations that this rank has submitted and that have not completed, found
-// by token or by key. Each leaves the table exactly once.
+// LocalOperations: the operations that this rank has submitted and not yet completed, found by
+// token or by key. Each leaves the table exactly once.
 #pragma once
 
 #include <ringleader/core/protocol/key_index.h>
@@ -25,7 +25,7 @@ struct LocalOperation {
   std::shared_ptr<const Request> request;
   std::optional<PlanParameter> parameter;
   std::uint32_t tensors_left = 1;   ///< tensors that have not run yet
-  bool decided = false;             ///< some batch with its tensors was launched
+  bool decided = false;             ///< a batch with tensors of it was launched
   SourceLocation where;             ///< the call
   std::unique_ptr<Status> failure;  ///< the first error of its batches, if any
 };
@@ -47,8 +47,11 @@ class LocalOperations {
 
   bool uses_process_set(std::uint32_t process_set) const;
 
-  /// The operation that was submitted first and can be late, or kNoToken. A join is not, nor the
-  /// release of a plan: nobody waits for it, and the others release theirs when they are done.
+  /// Whether one is the removal of a process set, or the release of a plan, `target`.
+  bool removes(RequestKind kind, std::uint32_t target) const;
+
+  /// The earliest submitted operation that can be late, or kNoToken. A join is never late, nor is
+  /// the release of a plan: nobody waits for it, and the others release theirs when they are done.
   Token oldest() const;
 
   /// Calls visit(token, operation) in ascending order of tokens.
@@ -75,7 +78,7 @@ class LocalOperations {
     return [this](std::uint32_t position) { return key_of(*entries_[position].operation.request); };
   }
 
-  std::vector<Entry> entries_;  ///< ascending tokens; dead ones are dropped now and then
+  std::vector<Entry> entries_;  ///< by ascending token; dead ones are dropped now and then
   std::size_t alive_ = 0;
   KeyIndex by_key_;  ///< positions in entries_
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // LogReader: what each kind of log entry does on a rank. Every rank applies the same entries in the
-// same order; what differs is only which operations are its own.
+// same order; ranks differ only in which operations are their own.
 #pragma once
 
 #include <ringleader/core/protocol/catalog.h>
@@ -19,7 +19,7 @@ namespace ringleader::protocol {
 
 class LogReader {
  public:
-  /// All of these outlive this object. `stopped` gets the reason when the log ends.
+  /// All arguments outlive this object. `stopped` receives the reason when the log ends.
   LogReader(Catalog& catalog, Readiness& readiness, PlanStates& plans, Launches& launches,
             PlanReplay& replay, Inquiry& inquiry, std::optional<Status>& stopped)
       : catalog_(catalog),
@@ -30,10 +30,10 @@ class LogReader {
         inquiry_(inquiry),
         stopped_(stopped) {}
 
-  /// The next entry of the log. Errors: bad_message for what no correct root logs.
+  /// Applies the next entry of the log. Errors: bad_message for an entry no correct root logs.
   Status apply(const LogEntry& entry);
 
-  /// What was announced by a rank that had applied fewer entries is void: a reset came since.
+  /// Announcements from a rank that had applied fewer entries are void: a reset came since.
   std::uint64_t void_before() const { return void_before_; }
 
  private:

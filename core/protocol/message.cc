@@ -135,7 +135,7 @@ bool Announcement::empty() const {
 
 namespace {
 
-/// As Encode does for a variant, without copying the message into one.
+/// Encodes as Encode does for a variant, without copying the message into one.
 template <std::size_t kind, typename T>
 Bytes encode_kind(const T& value) {
   static_assert(std::is_same_v<std::variant_alternative_t<kind, Message>, T>);

@@ -3,8 +3,7 @@
 // The control messages. Announcements go up the tree, log entries go down, an abort goes to all
 // neighbours.
 //
-//   message      kind (0 announcement, 1 log, 2 abort), then the checksum of all before it at the
-//   end
+//   message      kind (0 announcement, 1 log, 2 abort), the members below, a checksum of all that
 //     announcement  sequence, applied, ready, absences, named, joins, leaving, positions, farewell,
 //                   alarm, report
 //     log           first index, number of entries, entries (each a kind and its members)
@@ -36,8 +35,8 @@ struct Absence {
   std::int32_t first_rank = -1;
 };
 
-/// An operation that the sender's whole subtree has ready and that has no id yet, that is
-/// submitted differently from what its id stands for, or about which ranks disagree.
+/// An operation that the sender's whole subtree has ready and that cannot go by id: it has no id
+/// yet, its request differs from what its id stands for, or ranks disagree about it.
 struct NamedAnnouncement {
   std::shared_ptr<const Request> request;
   std::int32_t rank = 0;  ///< the rank whose request this is
@@ -53,7 +52,7 @@ struct IdAbsence {
 
 struct JoinAnnouncement {
   std::uint32_t process_set = 0;
-  std::int32_t last_rank = 0;  ///< of this subtree, the rank that joined last
+  std::int32_t last_rank = 0;  ///< the rank of this subtree that joined last
 };
 
 /// The answer to a freeze: how many batches the subtree's members have launched.
@@ -78,13 +77,13 @@ struct Announcement {
   std::vector<PositionAnnouncement> positions;
   std::optional<Farewell> farewell;
   Alarm alarm = Alarm::none;
-  std::optional<DeadlockReport> report;  ///< the answer to the inquiry that the log has opened last
+  std::optional<DeadlockReport> report;  ///< the answer to the latest inquiry in the log
 
   bool empty() const;
 };
 
-/// `id` stands for this request from now on. With `keep`, the request's name is announced by this
-/// id from now on; without, the id serves the launch that follows and may then be redefined.
+/// From now on `id` stands for this request. With `keep`, the request's name is announced by this
+/// id from now on; without it, the id serves the launch that follows and may then be redefined.
 struct DefineEntry {
   std::uint32_t id = 0;
   bool keep = true;
@@ -105,7 +104,7 @@ struct LaunchEntry {
   std::vector<BatchItem> items;
 };
 
-/// The operation ends without moving tensors: with an error, or as done.
+/// The operation ends without moving tensors, either with an error or successfully.
 struct CompleteEntry {
   Key key;
   Status status;
@@ -165,14 +164,14 @@ struct ShutdownEntry {
   Status reason;
 };
 
-/// The root asks all ranks what they wait for. Each time that some do not answer, it is more
-/// patient.
+/// The root asks all ranks what they wait for. It waits longer after each attempt that some ranks
+/// did not answer.
 struct InquiryEntry {
   std::uint32_t attempt = 0;
 };
 
-/// Everything that is pending and not decided ends with this error on every rank, and what was
-/// announced before is void.
+/// Everything pending and undecided ends with this error on every rank, and earlier announcements
+/// are void.
 struct ResetEntry {
   Status reason;
 };
@@ -192,10 +191,10 @@ struct Abort {
 
 using Message = std::variant<Announcement, LogAppend, Abort>;
 
-/// What is sent: shared, as a node passes the same log on to all its children.
+/// Bytes to send. Shared, because a node forwards the same log to all its children.
 using Payload = std::shared_ptr<const Bytes>;
 
-/// The encoding of a Message that holds this.
+/// The encoding of a Message that holds the argument.
 Bytes encode(const Announcement& announcement);
 Bytes encode(const LogAppend& append);
 Bytes encode(const Abort& abort);

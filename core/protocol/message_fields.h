@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The members of every structure of a message, in the order in which they travel. `code` is an
-// encoder or a decoder; the last argument chooses the structure.
+// The members of every message structure, in wire order. `code` is an encoder or a decoder; the
+// last argument selects the structure.
 #pragma once
 
 #include <ringleader/core/protocol/message.h>

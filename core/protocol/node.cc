@@ -23,7 +23,7 @@ Node::Node(const NodeOptions& options)
       catalog_, CoordinatorOptions{options.fusion_bytes_max, options.names_max},
       [this](LogEntry entry) {
         if (stopped_) return;
-        // A decision that cannot be applied comes from what a broken peer said.
+        // A decision that cannot be applied is the fault of a broken peer.
         if (const Status status = reader_.apply(entry); !status.ok()) return lost(status);
         log_.push_back(std::move(entry));
       },
@@ -53,7 +53,7 @@ Status Node::submit(Token token, std::shared_ptr<const Request> request) {
 
 Status Node::check(const Request& request) const {
   const auto what = [&request] { return describe(request); };
-  if (stopped_) return *stopped_;  // the words of those that it caught in flight
+  if (stopped_) return *stopped_;  // the same error as for what was in flight
   if (leaving_) return Status(Code::shutdown, what() + ": this rank has shut down");
   const ProcessSetInfo* set = catalog_.process_set(request.process_set);
   if (set == nullptr) return Status(Code::invalid_argument, what() + ": no such process set");
@@ -64,6 +64,10 @@ Status Node::check(const Request& request) const {
   }
   if (launches_.has_joined(request.process_set)) {
     return Status(Code::joined, what() + ": this rank has joined and not all others have");
+  }
+  if (launches_.operations().removes(RequestKind::remove_process_set, request.process_set)) {
+    return Status(Code::invalid_argument,
+                  fmt::format("{}: process set {} is being removed", what(), request.process_set));
   }
   if (launches_.operations().in_flight(key_of(request))) {
     return Status(Code::duplicate_name,
@@ -90,7 +94,7 @@ Status Node::check(const Request& request) const {
   return check_target(request);
 }
 
-/// Of what removes something: that it is there and not in use.
+/// For a request that removes something: checks that it exists and is not in use.
 Status Node::check_target(const Request& request) const {
   if (request.kind == RequestKind::remove_process_set) {
     if (request.target == 0 || catalog_.process_set(request.target) == nullptr) {
@@ -118,6 +122,7 @@ Status Node::check_join(const Request& request) const {
     const PlanInfo* info = catalog_.plan(plan);
     if (info->process_set() != request.process_set) continue;
     if (plan_runs_with_joined_ranks(*info->request)) continue;
+    if (launches_.operations().removes(RequestKind::release_plan, plan)) continue;
     return Status(Code::invalid_argument,
                   fmt::format("{}: {} needs every rank in every step; end it first, or use its "
                               "own way to join",
@@ -145,7 +150,7 @@ std::string Node::site_of(const Request& request) const {
   return site + (site.empty() || step.empty() ? "" : ", ") + step;
 }
 
-/// By id if the id stands for exactly this request, in full otherwise.
+/// Announces by id if the id stands for exactly this request, in full otherwise.
 void Node::announce(Token token) {
   const auto shared = launches_.operations().find(token)->request;
   const Request& request = *shared;
@@ -199,7 +204,7 @@ Status Node::receive(int from, const Message& message, const Payload& bytes) {
     lost(abort->reason);
     return Status();
   }
-  if (stopped_) return Status();  // what crossed the end of the log no longer matters
+  if (stopped_) return Status();  // messages that crossed the end of the log no longer matter
   const auto* announcement = std::get_if<Announcement>(&message);
   Status status = announcement != nullptr ? receive_announcement(from, *announcement)
                   : from == tree_.parent() && !tree_.is_root()
@@ -239,7 +244,8 @@ Status Node::receive_announcement(int from, const Announcement& announcement) {
 Status Node::receive_operations(int child, const Announcement& announcement) {
   Status status;
   announcement.ready.for_each([&](std::uint32_t id) {
-    // Whoever sent a stale announcement drops it too, when it applies the entry that made it so.
+    // The sender of a stale announcement drops it too, when it applies the entry that made it
+    // stale.
     if (announcement.applied < catalog_.changed_at(id)) return;
     if (catalog_.find(id) == nullptr) {
       status = Status(Code::bad_message, fmt::format("an announcement of the unknown id {}", id));
@@ -279,7 +285,7 @@ Status Node::receive_positions(int child, const Announcement& announcement) {
   }
   for (const PositionAnnouncement& position : announcement.positions) {
     const auto found = plans_.find(position.plan);
-    if (found == plans_.end()) return Status(Code::bad_message, "a position in an unknown plan");
+    if (found == plans_.end()) continue;  // released meanwhile
     found->second.answer(child, position.least, position.most);
   }
   return Status();
@@ -436,7 +442,7 @@ void Node::act_on(const DeadlockReport& report) {
   }
 }
 
-/// Told to every rank directly, as some rank on the way may not run.
+/// Tells every rank directly, because some rank on the way may not be running.
 void Node::abort_all(const Status& reason) {
   const Payload bytes = payload_of(Abort{reason});
   for (int rank = 0; rank < tree_.size; ++rank) {

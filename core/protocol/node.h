@@ -4,13 +4,13 @@
 //
 //   node.submit(token, request);                    // what the rank wants
 //   node.receive(from, bytes);                      // what other ranks say
-//   for (auto& message : node.take_messages()) ...  // to be sent, in order per receiver
-//   for (auto& action : node.take_actions()) ...    // to be done, in order
+//   for (auto& message : node.take_messages()) ...  // send these, in order per receiver
+//   for (auto& action : node.take_actions()) ...    // carry these out, in order
 //   node.finished(launch_id);                       // a launched batch has run
 //   node.tick(now, awaited);                        // time passes
 //
-// It expects that messages between two ranks arrive in order. README.md explains the protocol, and
-// which class does which part of it: this one takes messages in and gives messages and actions out.
+// Messages between two ranks must arrive in order. README.md explains the protocol and which class
+// does which part of it: this one takes messages in and gives messages and actions out.
 #pragma once
 
 #include <ringleader/core/protocol/action.h>
@@ -53,45 +53,46 @@ class Node {
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
-  /// The rank requests an operation. An error concerns this rank alone: then nothing was accepted
-  /// and no Completion follows. Tokens ascend from 1.
+  /// The rank requests an operation. An error concerns this rank alone: nothing was accepted, and
+  /// no Completion follows. Tokens ascend from 1.
   Status submit(Token token, Request request);
   Status submit(Token token, std::shared_ptr<const Request> request);
 
-  /// The rank has parameter `index` of a plan ready.
+  /// Parameter `index` of a plan is ready on this rank.
   Status submit_parameter(Token token, std::uint32_t plan, std::uint32_t index,
                           SourceLocation where = {});
 
-  /// Bytes from another rank. An error means that the peer is broken; the node fails as by lost().
+  /// Bytes from another rank. An error means that the peer is broken: the node fails as if by
+  /// lost().
   Status receive(int from, Payload bytes);
 
-  /// The same for bytes that have been decoded.
+  /// The same for a message that has already been decoded.
   Status receive(int from, const Message& message, const Payload& bytes);
 
-  /// Time passes. `awaited`: for each thread of the program that uses the library, the operation
-  /// for which it waits; empty if some thread does not wait. It may be older than the node's state:
-  /// a thread whose operation has completed is about to go on, though it may not have left yet. To
-  /// be called now and then while operations are pending, and soon while wants_tick().
+  /// Advances time. `awaited` holds, for each program thread that uses the library, the operation
+  /// it waits for; empty if some thread does not wait. It may be older than the node's state: a
+  /// thread whose operation has completed is about to go on, even if it has not left the wait yet.
+  /// Call this now and then while operations are pending, and soon while wants_tick() is true.
   void tick(Time now, const std::vector<Token>& awaited);
   bool wants_tick() const { return !stopped_ && inquiry_.is_open(); }
 
   /// A launched batch has run, or failed beyond repair.
   void finished(std::uint64_t launch_id, const Status& status = Status());
 
-  /// This rank wants everybody to stop.
+  /// This rank wants all ranks to stop.
   void request_shutdown();
 
   /// A rank can no longer be reached: everything pending fails, and the neighbours are told.
   void lost(const Status& reason);
 
   std::vector<OutgoingMessage> take_messages();
-  /// `reused` gives its memory for the actions to come.
+  /// Later actions reuse the memory of `reused`.
   std::vector<Action> take_actions(std::vector<Action> reused = {});
 
   /// Operations of this rank that have not completed.
   std::size_t pending() const { return launches_.operations().size(); }
 
-  /// True once nothing will be decided any more; `reason` of the shutdown or the failure.
+  /// True once nothing more will be decided, because of a shutdown or a failure.
   bool stopped() const { return stopped_.has_value(); }
 
   /// True if it stopped because a rank was lost, or kept the others waiting for too long.
@@ -102,7 +103,7 @@ class Node {
   /// True when it has stopped and every launched batch has finished.
   bool drained() const { return stopped() && launches_.none_in_flight(); }
 
-  /// Whole steps that this rank has submitted of a plan; 0 for a plan that does not exist.
+  /// Whole steps of a plan that this rank has submitted; 0 if the plan does not exist.
   std::int64_t step_of(std::uint32_t plan) const;
 
   const Catalog& catalog() const { return catalog_; }
@@ -116,7 +117,7 @@ class Node {
   std::string site_of(const Request& request) const;
   void announce(Token token);
 
-  // What neighbours say.
+  // Messages from neighbours.
   Status receive_announcement(int from, const Announcement& announcement);
   Status receive_operations(int child, const Announcement& announcement);
   Status receive_joins(int child, const Announcement& announcement);
@@ -125,14 +126,14 @@ class Node {
   Status receive_log(const LogAppend& append, const Payload& bytes);
   void farewell(const Farewell& farewell);
 
-  // What they are told.
+  // Messages to neighbours.
   void flush();
   void flush_to_parent();
   void flush_to_coordinator();
   void send_log();
   void tell_children(const Payload& bytes);
 
-  // Ranks that are late.
+  // Late ranks.
   bool all_wait(const std::vector<Token>& awaited) const;
   void raise(Alarm alarm);
   void act_alone(Alarm alarm);
@@ -147,10 +148,10 @@ class Node {
   PlanReplay replay_;
   Inquiry inquiry_;
   LogReader reader_;
-  std::unique_ptr<Coordinator> coordinator_;  ///< null but on the root
+  std::unique_ptr<Coordinator> coordinator_;  ///< null except on the root
 
   Announcement outgoing_;      ///< to the parent
-  std::vector<LogEntry> log_;  ///< of the root: not yet sent
+  std::vector<LogEntry> log_;  ///< root only: not yet sent
   std::vector<OutgoingMessage> messages_;
   bool leaving_ = false;  ///< request_shutdown() was called
   bool failed_ = false;

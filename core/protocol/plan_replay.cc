@@ -35,7 +35,7 @@ Status PlanReplay::submit(Token token, std::uint32_t plan, std::uint32_t index,
   return Status();
 }
 
-/// What was announced for the plan and not decided is dropped everywhere; on the rank that
+/// What was announced for the plan but not decided is dropped everywhere. On the rank that
 /// announced it, it is ready for the replay.
 void PlanReplay::arm(std::uint32_t plan, std::vector<std::vector<std::uint32_t>> batches) {
   const PlanInfo* info = catalog_.plan(plan);
@@ -61,7 +61,7 @@ Status PlanReplay::cut(std::uint32_t plan, std::uint64_t end, std::uint64_t void
     return Status(Code::bad_message, "the log cuts a plan that is not frozen");
   }
   PlanState& state = plans_[plan];
-  // No member runs more than a step ahead of another: it needs the results of its last one.
+  // No member runs more than a step ahead of another: it needs the results of its last step.
   if (end > state.position() + 2 * state.batches_per_step() + 1 &&
       catalog_.process_set(catalog_.plan(plan)->process_set())->member) {
     return Status(Code::bad_message, "the log cuts a plan where no member can be");
@@ -76,6 +76,8 @@ void PlanReplay::leave(std::uint32_t process_set) {
   for (auto& [plan, state] : plans_) {
     const PlanInfo* info = catalog_.plan(plan);
     if (info == nullptr || info->process_set() != process_set) continue;
+    // What this rank has released it has no steps left in.
+    if (launches_.operations().removes(RequestKind::release_plan, plan)) continue;
     if (state.armed()) {
       if (state.first_leave()) leaving_.push_back(plan);
     } else {

@@ -23,37 +23,37 @@ namespace ringleader::protocol {
 
 class PlanReplay {
  public:
-  /// All of these outlive this object.
+  /// All arguments outlive this object.
   PlanReplay(const Catalog& catalog, PlanStates& plans, Readiness& readiness, Launches& launches)
       : catalog_(catalog), plans_(plans), readiness_(readiness), launches_(launches) {}
 
-  /// The rank has parameter `index` of a plan ready.
+  /// Parameter `index` of a plan is ready on this rank.
   Status submit(Token token, std::uint32_t plan, std::uint32_t index, SourceLocation where);
 
-  // What the log says of a plan that exists.
+  // What the log says about an existing plan.
   void arm(std::uint32_t plan, std::vector<std::vector<std::uint32_t>> batches);
   void freeze(std::uint32_t plan);
   Status cut(std::uint32_t plan, std::uint64_t end, std::uint64_t void_from);
 
-  /// This rank has joined: it can no longer follow armed plans; what is left of a cut it runs with
+  /// This rank has joined: it can no longer follow armed plans, and it runs the rest of a cut with
   /// zeros.
   void leave(std::uint32_t process_set);
 
-  /// A child cannot follow a plan that is armed.
+  /// A child cannot follow an armed plan.
   void leave_for_child(std::uint32_t plan);
 
   /// Plans that this rank, or one below it, wants to leave: each once per arming.
   std::vector<std::uint32_t> take_leaving() { return std::exchange(leaving_, {}); }
   bool is_leaving() const { return !leaving_.empty(); }
 
-  /// Whether some plan is frozen, so that answers are due.
+  /// Whether some plan is frozen, so answers are due.
   bool any_frozen() const;
 
-  /// The answers to freezes that are complete for this rank and those below it.
+  /// The answers to freezes that this rank and the ranks below it have all given.
   std::vector<PositionAnnouncement> take_answers();
 
-  /// Root: the order in which its own rank announces the parameters. Where it is not a member, the
-  /// reverse of the registration, in which gradients become ready as a rule.
+  /// Root: the order in which its own rank announces the parameters. If it is not a member, the
+  /// reverse of registration order, in which gradients usually become ready.
   std::vector<std::uint32_t> order_of(std::uint32_t plan) const;
 
   /// "in step 7 of 'optimizer'", or nothing before the first step.

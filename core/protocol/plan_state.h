@@ -24,11 +24,11 @@ namespace ringleader::protocol {
 class PlanState {
  public:
   PlanState() = default;
-  /// phases  per parameter
+  /// phases  one per parameter
   explicit PlanState(const std::vector<std::int32_t>& phases);
 
-  /// The rank has parameter `index` ready. Errors: it was submitted in this step already, or has
-  /// not completed since the last; its phase has not come.
+  /// Parameter `index` is ready on this rank. Errors: it was already submitted in this step, it has
+  /// not completed since the last one, or its phase has not come.
   Status submit(std::uint32_t index, Token token);
 
   /// The operation of parameter `index` has completed.
@@ -37,30 +37,30 @@ class PlanState {
   /// True while some parameter is submitted and not completed.
   bool busy() const { return in_flight_count_ > 0; }
 
-  /// Takes the parameter out; kNoToken if the rank does not have it ready.
+  /// Removes the parameter and returns its token; kNoToken if it is not ready on this rank.
   Token take(std::uint32_t index);
 
-  /// Parameters that are ready and have not been taken, in order.
+  /// Parameters that are ready and have not been taken, in ascending order.
   std::vector<std::uint32_t> ready_parameters() const;
 
   void arm(std::vector<std::vector<std::uint32_t>> batches);
   void freeze();
   void cut(std::uint64_t end, std::uint64_t void_from);
 
-  /// The next batch if it may be launched now. With `with_zeros` the rank need not have the
-  /// parameters ready, but runs only up to a cut.
+  /// The next batch if it may be launched now, else null. With `with_zeros` its parameters need not
+  /// be ready on this rank, but only on the way to a cut.
   const std::vector<std::uint32_t>* next_batch(bool with_zeros) const;
   void launched();
 
-  /// True if the end of a cut was reached by the latest launch or by the cut itself; the plan is
-  /// negotiated from then on.
+  /// True if the latest launch, or the cut itself, reached the end of a cut. From then on the plan
+  /// is negotiated.
   bool leave_if_drained();
 
-  /// The step was given up on all ranks: the next one begins with any parameter, negotiated.
+  /// All ranks have given up the step: the next one is negotiated and begins with any parameter.
   void abandon_step();
 
-  /// The parameters in the order of the first step that this rank has submitted whole, or of that
-  /// which it is submitting.
+  /// The parameters in the order of the first step that this rank has submitted completely, or of
+  /// the step that it is submitting.
   const std::vector<std::uint32_t>& order() const { return order_; }
 
   /// Whole steps that the rank has submitted.
@@ -86,9 +86,9 @@ class PlanState {
   enum class Phase : std::uint8_t { negotiated, armed, frozen, draining };
 
   Phase phase_ = Phase::negotiated;
-  std::vector<std::size_t> phases_;   ///< per parameter: 0, 1, ... in their order
+  std::vector<std::size_t> phases_;   ///< per parameter: its phase, renumbered 0, 1, ...
   std::vector<std::uint32_t> sizes_;  ///< per phase: parameters
-  std::vector<std::uint32_t> left_;   ///< per phase: those to come in this step
+  std::vector<std::uint32_t> left_;   ///< per phase: parameters to come in this step
   std::vector<Token> ready_;          ///< per parameter, kNoToken if not ready
   std::vector<bool> submitted_;       ///< per parameter, in this step
   std::uint32_t submitted_count_ = 0;
@@ -107,7 +107,7 @@ class PlanState {
   std::uint64_t most_ = 0;
 };
 
-/// By the plan's number.
+/// By plan number.
 using PlanStates = std::map<std::uint32_t, PlanState>;
 
 }  // namespace ringleader::protocol

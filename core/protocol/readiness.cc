@@ -112,7 +112,7 @@ void Readiness::add_join(std::uint32_t process_set, int reporter, std::int32_t l
   joins.reporters |= bit(reporter);
   joins.last_rank = last_rank;
 
-  // Whoever has joined no longer keeps the others waiting.
+  // Ranks that have joined no longer keep the others waiting.
   std::vector<std::uint32_t> ids;
   for (const auto& [id, entry] : by_id_) {
     if (entry.process_set == process_set && is_complete(entry)) ids.push_back(id);

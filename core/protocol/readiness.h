@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Readiness: what a node of the tree knows about its subtree: which operations which reporters
-// (children and the rank itself) have ready, who has joined, and what they disagree about. When
-// the whole subtree has an operation ready it is complete and leaves the table: a node passes it
-// on to its parent, the root decides it.
+// Readiness: what a node of the tree knows about its subtree: which operations each reporter (a
+// child or the rank itself) has ready, who has joined, and what they disagree about. An operation
+// that the whole subtree has ready is complete and leaves the table: a node passes it on to its
+// parent, the root decides it.
 #pragma once
 
 #include <ringleader/core/protocol/catalog.h>
@@ -55,8 +55,8 @@ class Readiness {
   struct Entry {
     std::uint32_t process_set = 0;
     std::uint64_t reporters = 0;             ///< bit per reporter that has it ready
-    std::int32_t first_rank = 0;             ///< whose request the others are compared with
-    std::string site;                        ///< where that one submitted it, if known
+    std::int32_t first_rank = 0;             ///< whose request the others' are compared with
+    std::string site;                        ///< where that rank submitted it, if known
     std::shared_ptr<const Request> request;  ///< absent while all reports are by id
     Absence absence;
     std::optional<Conflict> conflict;

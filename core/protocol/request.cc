@@ -20,13 +20,10 @@ std::string text_of(const TensorSpec& spec) {
   return text;
 }
 
-/// Names of tensors that the library adds to a plan, after the program's.
-constexpr std::string_view kOwnPrefix = "ringleader/";
-
 std::size_t parameters_of(const Request& plan) {
   return static_cast<std::size_t>(
       std::count_if(plan.tensors.begin(), plan.tensors.end(), [](const TensorSpec& spec) {
-        return std::string_view(spec.name).substr(0, kOwnPrefix.size()) != kOwnPrefix;
+        return std::string_view(spec.name).substr(0, kReservedPrefix.size()) != kReservedPrefix;
       }));
 }
 
@@ -130,7 +127,7 @@ const char* kind_of(const Request& request) {
 }
 
 std::string short_name(const Request& request) {
-  if (request.name.rfind(kOwnPrefix, 0) != 0) return request.name;
+  if (request.name.rfind(kReservedPrefix, 0) != 0) return request.name;
   return request.name.substr(request.name.rfind('/') + 1);
 }
 
@@ -157,7 +154,7 @@ Status conflict_error(const Request& request, const Conflict& conflict) {
 }
 
 bool is_plannable(const TensorSpec& tensor) {
-  // What each rank sends in an alltoall is its own affair; a reduce_scatter needs rows.
+  // In an alltoall each rank chooses what it sends; a reduce_scatter needs rows.
   return tensor.op != Op::alltoall && (tensor.op != Op::reduce_scatter || !tensor.shape.empty());
 }
 

@@ -21,14 +21,14 @@
 
 namespace ringleader::protocol {
 
-/// Names an operation of this rank; given by the caller, never 0.
+/// Identifies an operation of this rank; chosen by the caller, never 0.
 using Token = std::uint64_t;
 constexpr Token kNoToken = 0;
 
-/// What a request asks for: one of the collectives on tensors, or a change of what the ranks have
-/// agreed on, which moves no tensor.
+/// What a request asks for: a collective on tensors, or a change to what the ranks have agreed on,
+/// which moves no tensor.
 enum class RequestKind : std::uint8_t {
-  collective,  ///< which one, Request::op says
+  collective,  ///< Request::op says which one
   barrier,
   join,
   add_process_set,
@@ -38,17 +38,20 @@ enum class RequestKind : std::uint8_t {
 };
 constexpr int kRequestKindCount = 7;
 
+/// How the names of the library's own operations and tensors begin.
+inline constexpr std::string_view kReservedPrefix = "ringleader/";
+
 /// One tensor of an operation, or one parameter of a plan.
 struct TensorSpec {
   std::string name;  ///< empty unless the operation has several tensors
-  Shape shape;       ///< of the input; of a plan's parameter the same on all ranks
+  Shape shape;       ///< of the input; for a plan's parameter, equal on all ranks
   DType dtype = DType::f32;
 
-  // Of a plan's parameter; of an operation the request says so.
+  // Of a plan's parameter. For an operation, see the request.
   Op op = Op::allreduce;
   std::int32_t root = -1;             ///< broadcast: world rank
   std::vector<std::int32_t> to = {};  ///< exchange: as Request::ranks
-  /// A parameter is submitted when all those of lower phases have completed.
+  /// A parameter is submitted after all parameters of lower phases have completed.
   std::int32_t phase = 0;
 
   bool operator==(const TensorSpec&) const = default;
@@ -66,11 +69,11 @@ struct Request {
   bool average_over_contributors = false;
   std::int32_t root = -1;           ///< broadcast: world rank
   std::vector<TensorSpec> tensors;  ///< tensor operations and register_plan
-  /// add_process_set: ascending. exchange: for each member, in their order, the world rank to which
-  /// its tensor goes, or -1.
+  /// add_process_set: ascending. exchange: for each member, in the set's order, the world rank that
+  /// gets its tensor, or -1.
   std::vector<std::int32_t> ranks;
   std::uint32_t target = 0;  ///< remove_process_set and release_plan: the id
-  SourceLocation where;      ///< the call; of this rank only, it does not travel
+  SourceLocation where;      ///< the call; local to this rank, never sent
 };
 
 /// Operations are matched across ranks by the process set and the name.
@@ -81,7 +84,7 @@ struct Key {
   auto operator<=>(const Key&) const = default;
 };
 
-/// A key that somebody else holds.
+/// A view of a key that is stored elsewhere.
 struct KeyView {
   std::uint32_t process_set = 0;
   std::string_view name;
@@ -91,7 +94,7 @@ struct KeyView {
   bool operator==(const KeyView&) const = default;
 };
 
-/// Refers to the request's name.
+/// The result refers to the request's name.
 inline KeyView key_of(const Request& request) { return {request.process_set, request.name}; }
 
 inline Key owned(const KeyView& key) { return {key.process_set, std::string(key.name)}; }
@@ -113,7 +116,8 @@ struct Conflict {
 };
 
 /// The first difference that keeps two requests of the same name from running together, or
-/// nothing. The extent of the first dimension of allgather and alltoall may differ.
+/// nothing. For allgather, alltoall and exchange, the extent of the first dimension may
+/// differ.
 std::optional<Disagreement> first_disagreement(const Request& a, const Request& b);
 
 /// The name without the prefix of the library's own operations, such as plans.
@@ -128,7 +132,7 @@ std::string describe(const Request& request);
 /// The error that every rank gets for a conflict about `request`.
 Status conflict_error(const Request& request, const Conflict& conflict);
 
-/// What is done with one tensor of a request: a plan's parameters have verbs of their own.
+/// What is done with one tensor of a request: each parameter of a plan has its own verb.
 inline Op verb_of(const Request& request, const TensorSpec& tensor) {
   return request.kind == RequestKind::register_plan ? tensor.op : request.op;
 }
@@ -141,17 +145,17 @@ inline const std::vector<std::int32_t>& destinations_of(const Request& request,
   return request.kind == RequestKind::register_plan ? tensor.to : request.ranks;
 }
 
-/// Whether each of the members sends to at most one of them, and receives from at most one.
+/// Whether each member sends to at most one member and receives from at most one.
 bool is_pairing(const std::vector<std::int32_t>& to, const std::vector<int>& members);
 
-/// Whether it can be a parameter of a plan: its verb is one whose sizes are known beforehand.
+/// Whether the tensor can be a parameter of a plan: its verb has sizes that are known in advance.
 bool is_plannable(const TensorSpec& tensor);
 
 /// True if ranks that have joined can take part with neutral elements.
 constexpr bool runs_with_joined_ranks(Op op) { return op == Op::allreduce; }
 bool runs_with_joined_ranks(const Request& request);
 
-/// The same of a plan's steps: of all its parameters.
+/// The same for a plan's steps, that is, for all its parameters.
 bool plan_runs_with_joined_ranks(const Request& plan);
 
 }  // namespace ringleader::protocol

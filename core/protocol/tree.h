@@ -14,7 +14,7 @@
 
 namespace ringleader::protocol {
 
-/// More children than this gain nothing, and a child set fits one 64-bit mask.
+/// More children than this gain nothing, and a set of children fits in one 64-bit mask.
 constexpr int kRadixMax = 32;
 
 struct Tree {
@@ -45,7 +45,8 @@ struct Tree {
     return index >= 0 && index < child_count() ? static_cast<int>(index) : -1;
   }
 
-  /// The index of the child whose subtree contains `other`, or -1 for this rank and strangers.
+  /// The index of the child whose subtree contains `other`, or -1 for this rank and ranks
+  /// outside its subtree.
   int child_towards(int other) const {
     while (other > rank) {
       const int index = index_of_child(other);

@@ -6,13 +6,13 @@
 namespace ringleader::protocol {
 namespace {
 
-/// A node waits so long for the answers of its children, for each level of the tree below it.
+/// How long a node waits for its children's answers, per level of the tree below it.
 constexpr Time kPatiencePerLevel = 500'000;
 
-/// At each further attempt, twice as long, up to this many times.
+/// The wait doubles at each further attempt, up to this many times.
 constexpr std::uint32_t kAttemptsMax = 6;
 
-/// An alarm that nobody has answered for so long is not heard.
+/// An alarm that nobody has answered for this long is unheard.
 constexpr Time kUnheard = 5'000'000;
 
 }  // namespace
@@ -58,7 +58,7 @@ void Watch::open(std::uint32_t attempt) {
   opened_at_ = -1;
   answered_ = 0;
   report_ = DeadlockReport();
-  // Whoever is overdue counts on an end, not on a question.
+  // An overdue rank counts on an outcome, not on a question.
   if (raised_ != Alarm::overdue) heard_ = true;
 }
 

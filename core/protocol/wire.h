@@ -6,7 +6,7 @@
 //   signed    zigzag, then as unsigned
 //   f64       8 bytes, little endian
 //   string    unsigned length, then the bytes
-//   seal      8 bytes at the end: a checksum of all before it, so that damage is not acted upon
+//   seal      8 bytes at the end: a checksum of all before it, so that nobody acts on damaged bytes
 //
 // Reader never reads past the end and never allocates more than the input could fill: a length is
 // checked against the bytes that remain. After the first error it returns zeros and ok() is false,
@@ -25,8 +25,8 @@ namespace ringleader::protocol {
 
 using Bytes = std::vector<std::byte>;
 
-/// FNV-1a over words of 8 bytes, the last one filled with zeros, and the length. It tells damage
-/// from a message; it is no protection against intent.
+/// FNV-1a over 8-byte words, the last one padded with zeros, and the length. It detects accidental
+/// damage; it does not protect against intent.
 inline std::uint64_t checksum(std::span<const std::byte> bytes) {
   constexpr std::uint64_t kPrime = 0x100000001b3;
   std::uint64_t hash = 0xcbf29ce484222325 ^ bytes.size();
@@ -137,7 +137,7 @@ class Reader {
     return std::string(first, size);
   }
 
-  /// Takes the seal off the end; false if it does not fit the rest.
+  /// Removes the seal from the end; false if it does not match the rest.
   bool unseal() {
     if (bytes_.size() < 8) return false;
     Reader seal(bytes_.last(8));

@@ -11,7 +11,7 @@
 //   thread                are pending (the program is computing on this core), and up to 20 ms
 //                         while none are: then it looks only for what other ranks want.
 //
-// Sleeping 50 us takes 110 us or more on common kernels, waking 15 to 35 us, a yield 0.5 us.
+// On common kernels, sleeping 50 us takes 110 us or more, waking 15 to 35 us, and a yield 0.5 us.
 #pragma once
 
 #include <algorithm>
@@ -64,7 +64,7 @@ class Backoff {
   }
 
  private:
-  static constexpr std::int64_t kAtOnce = 16;  ///< without looking at the clock
+  static constexpr std::int64_t kAtOnce = 16;  ///< looks without reading the clock
   static constexpr std::chrono::microseconds kSpin{20};
   static constexpr std::chrono::microseconds kYield{1000};
   static constexpr std::chrono::microseconds kShortest{50};

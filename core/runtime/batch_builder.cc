@@ -14,12 +14,12 @@
 namespace ringleader::runtime {
 namespace {
 
-/// Ranks ask each other whether all have memory for a result of at least so many bytes. That takes
-/// as long as a small operation; one that has no memory for less cannot go on anyway.
+/// Ranks ask each other whether all have memory for a result of this many bytes or more. Asking
+/// takes as long as a small operation; a rank without memory for less cannot go on anyway.
 constexpr std::int64_t kConsentBytes = 1 << 20;
 
-/// So much is asked of the kernel itself, which says no where an allocator, a sanitizer's for
-/// example, may end the process.
+/// Allocations of this size or more go to the kernel itself, which refuses where an allocator (a
+/// sanitizer's, for example) may end the process.
 constexpr std::size_t kMapBytes = std::size_t{1} << 30;
 
 constexpr std::align_val_t kAlignment{64};  // a cache line, and the widest vector register
@@ -83,13 +83,13 @@ Status make_output(const Memory& memory, PreparedBatch& prepared,
   return Status();
 }
 
-/// Each rank's share of the rows, the first ones one row larger.
+/// Each rank's share of the rows; the first shares have one extra row.
 std::int64_t rows_of(const Shape& shape, int ranks, int rank) {
   const auto [begin, end] = share_of(shape[0], ranks, rank);
   return end - begin;
 }
 
-/// exchange: where this member's tensor goes, and where the one comes from that it gets; -1: none.
+/// exchange: the member that gets this member's tensor, and the member it gets one from; -1: none.
 struct Peers {
   int to = -1;
   int from = -1;
@@ -127,7 +127,7 @@ Status plan_blocks(const protocol::TensorSpec& tensor, const Memory& memory,
       batch.block_counts.assign(members, 0);
       output = peers.from < 0 ? 0 : batch.count();
       if (peers.from >= 0) batch.block_counts[static_cast<std::size_t>(peers.from)] = output;
-      // Who sends nothing has a tensor all the same, which stays here.
+      // A member that sends nothing still has a tensor, which stays here.
       if (peers.to < 0) batch.tensors[0].count = 0;
       if (peers.to >= 0) batch.send_counts[static_cast<std::size_t>(peers.to)] = batch.count();
       break;
@@ -142,7 +142,7 @@ Status plan_blocks(const protocol::TensorSpec& tensor, const Memory& memory,
       RL_CHECK(false, "a plan's parameter without blocks");
   }
   if (prepared.operations[0] != nullptr) return Status();
-  // Of a batch that lacks some rank's data, and fails, nobody sees the result.
+  // The batch lacks some rank's data and fails, so nobody sees its result.
   auto scratch =
       allocate(memory, batch.device, static_cast<std::size_t>(output) * size_of(batch.dtype));
   if (!scratch.ok()) return scratch.status();
@@ -267,7 +267,7 @@ bool needs_sizes(const PreparedBatch& prepared) { return !prepared.sizes_in.empt
 Batch sizes_batch(PreparedBatch& prepared) {
   Batch batch;
   batch.group = prepared.batch.group;
-  // Who sends what in an exchange is told by all to all: the others do not know of it.
+  // In an exchange all tell all what they send: the others do not know it.
   batch.op = prepared.batch.op == Op::allgather ? Op::allgather : Op::alltoall;
   batch.dtype = DType::i64;
   batch.tensors = {{prepared.sizes_out.data(), prepared.sizes_in.data(),
@@ -280,7 +280,7 @@ Batch sizes_batch(PreparedBatch& prepared) {
 Status complete_sizes(const Memory& memory, PreparedBatch& prepared) {
   const std::int64_t row = row_count(prepared.operations[0]->input_shape);
   const auto element = static_cast<std::int64_t>(size_of(prepared.batch.dtype));
-  // From other processes: no sum of them may overflow.
+  // The sizes come from other processes: no sum of them may overflow.
   std::int64_t left =
       std::numeric_limits<std::int64_t>::max() / std::max<std::int64_t>(row, 1) / element;
   std::int64_t total = 0;
@@ -292,7 +292,7 @@ Status complete_sizes(const Memory& memory, PreparedBatch& prepared) {
     total += rows;
     prepared.batch.block_counts.push_back(rows * row);
   }
-  // Of alltoall and exchange every rank gets another result, whose size the others do not know.
+  // In alltoall and exchange each rank gets a different result, whose size the others do not know.
   prepared.may_refuse =
       prepared.batch.op != Op::allgather || total * row * element >= kConsentBytes;
   return make_output(memory, prepared, prepared.sizes_in, total);

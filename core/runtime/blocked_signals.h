@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// BlockedSignals: while it lives, the calling thread and the threads that it makes get no signal of
-// the program, which then go to the program's threads. Those of a thread's own faults do not ask.
+// BlockedSignals: while it exists, the calling thread and the threads it creates get none of the
+// program's signals, which go to the program's threads instead. The signals of a thread's own
+// faults are not blocked.
 #pragma once
 
 #include <pthread.h>

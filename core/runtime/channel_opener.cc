@@ -12,7 +12,7 @@
 
 namespace ringleader::runtime {
 
-/// What the threads use, which may outlive the opener.
+/// What the opening threads use. They may outlive the opener.
 struct ChannelOpener::Shared {
   std::mutex mutex;
   std::deque<OpenedChannel> done;  ///< guarded by mutex
@@ -25,7 +25,7 @@ ChannelOpener::~ChannelOpener() = default;
 void ChannelOpener::open(std::shared_ptr<Backend> backend, std::shared_ptr<const Group> group) {
   const BlockedSignals blocked;  // inherited by the thread
   std::thread([shared = shared_, backend = std::move(backend), group = std::move(group)] {
-    OpenedChannel opened{group->channel, Status()};
+    OpenedChannel opened{group->channel, backend.get(), Status()};
     try {
       opened.status = backend->open_channel(group);
     } catch (const std::exception& error) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ChannelOpener: opens channels, each on a thread of its own. Opening waits for the other members;
-// were that done by the thread that drives the runtime, a member that is stopped would stop all
-// ranks, and nobody would look for it.
+// ChannelOpener: opens channels, each on a thread of its own. Opening waits for the other members.
+// If the thread that drives the runtime did that, a stopped member would stop all ranks, and nobody
+// would look for it.
 //
 //   opener.open(backend, group);
 //   while (auto opened = opener.take()) ...            // what has been opened since
@@ -19,19 +19,21 @@ namespace ringleader::runtime {
 
 struct OpenedChannel {
   std::uint32_t channel = 0;
+  const Backend* backend = nullptr;
   Status status;
 };
 
-/// Threading: one thread at a time; backends must allow open_channel() beside their other members.
+/// Threading: one thread at a time. Backends must allow open_channel() to run concurrently with
+/// their other member functions.
 class ChannelOpener {
  public:
   ChannelOpener();
-  /// Does not wait for channels that are being opened, as their members may never come.
+  /// Does not wait for channels that are being opened, because their members may never come.
   ~ChannelOpener();
   ChannelOpener(const ChannelOpener&) = delete;
   ChannelOpener& operator=(const ChannelOpener&) = delete;
 
-  /// Throws std::system_error if the system gives no thread.
+  /// Throws std::system_error if the system cannot create a thread.
   void open(std::shared_ptr<Backend> backend, std::shared_ptr<const Group> group);
   std::optional<OpenedChannel> take();
   bool idle() const { return opening_ == 0; }
@@ -39,7 +41,7 @@ class ChannelOpener {
  private:
   struct Shared;
   std::shared_ptr<Shared> shared_;
-  std::size_t opening_ = 0;  ///< and not taken yet
+  std::size_t opening_ = 0;  ///< begun and not taken yet
 };
 
 }  // namespace ringleader::runtime

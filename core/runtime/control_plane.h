@@ -12,7 +12,7 @@
 
 namespace ringleader {
 
-/// Shared, as the same bytes may go to several ranks and be passed on as they came.
+/// Shared, because the same bytes may go to several ranks and be forwarded unchanged.
 using MessageBytes = std::shared_ptr<const std::vector<std::byte>>;
 
 struct ReceivedMessage {
@@ -32,14 +32,14 @@ class ControlPlane {
   /// Queues a message. Does not block.
   virtual Status send(int to, MessageBytes bytes) = 0;
 
-  /// Moves on what is queued and appends what has arrived to `received`. Does not block.
+  /// Advances queued sends and appends what has arrived to `received`. Does not block.
   virtual Status poll(std::vector<ReceivedMessage>& received) = 0;
 
   /// True when everything queued has left this process.
   virtual bool sent_all() = 0;
 
-  /// True if an arrival calls the waker, so that an idle runtime need not look. The waker may be
-  /// called by any thread.
+  /// True if an arrival calls the waker, so that an idle runtime need not look. Any thread may call
+  /// the waker.
   virtual bool set_waker(std::function<void()> waker) = 0;
 };
 

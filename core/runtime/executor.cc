@@ -9,7 +9,7 @@
 namespace ringleader::runtime {
 namespace {
 
-/// Batches that are seldom exceeded by those in flight at once.
+/// More batches than this are seldom in flight at once.
 constexpr std::size_t kSpareBatches = 16;
 
 Status unsupported(const Batch& batch) {
@@ -58,7 +58,7 @@ Status Executor::launch(const protocol::Launch& launch,
   }
   Running running;
   running.prepared = std::move(prepared);
-  // Before anything of it travels, so that all ranks end it alike and nothing waits behind it.
+  // Before any of its data moves, so that all ranks end it alike and nothing waits behind it.
   if (Status status = choose_backend(channel, running); !status.ok()) return status;
   const bool sizes = needs_sizes(*running.prepared);
   if (sizes || needs_consent(*running.prepared)) {
@@ -68,7 +68,7 @@ Status Executor::launch(const protocol::Launch& launch,
   return start(channel, std::move(running));
 }
 
-/// The first that supports the batch; makes it ready for the channel when it is first chosen.
+/// Chooses the first backend that supports the batch, and opens the channel on it at first use.
 Status Executor::choose_backend(Channel& channel, Running& running) {
   const Batch& batch = running.batch();
   const auto found = std::find_if(backends_.begin(), backends_.end(),
@@ -134,7 +134,7 @@ Status Executor::start_batch(Channel& channel, Running running) {
   return Status();
 }
 
-/// Device memory: users' streams can be made to wait long before the host sees the end.
+/// Device memory: lets users' streams wait for the end long before the host sees it.
 void Executor::look_for_end(Running& running) {
   const PreparedBatch& prepared = *running.prepared;
   if (running.ended_known || running.exchange || prepared.batch.device == Device::host) return;
@@ -146,7 +146,7 @@ void Executor::look_for_end(Running& running) {
   }
 }
 
-/// The members have told each other something; the next stage goes before what waits.
+/// The members have finished an exchange; the batch's next stage goes ahead of those that wait.
 void Executor::exchanged(Running running) {
   Channel& channel = channels_[running.prepared->batch.group->channel];
   Status status;
@@ -175,6 +175,18 @@ void Executor::exchanged(Running running) {
   if (!status.ok()) finished_.push_back({0, status});
 }
 
+/// A backend cannot serve the channel, which all members have found: what waits for it ends.
+void Executor::refuse_waiting(Channel& channel, const OpenedChannel& opened) {
+  channel.opened.erase(opened.backend);
+  for (Running& running : std::exchange(channel.waiting, {})) {
+    if (running.backend == opened.backend) {
+      finish(running, opened.status, false);
+    } else {
+      channel.waiting.push_back(std::move(running));
+    }
+  }
+}
+
 void Executor::finish(Running& running, Status status, bool fatal) {
   finished_.push_back({running.prepared->launch_id, std::move(status), fatal});
   recycle(std::move(running.prepared));
@@ -187,10 +199,14 @@ const std::vector<FinishedBatch>& Executor::poll() {
     if (channel == channels_.end()) continue;
     --channel->second.opening;
     Status status = opened->status;
+    if (status.code() == Code::unsupported) {
+      refuse_waiting(channel->second, *opened);
+      status = Status();
+    }
     if (status.ok()) status = start_waiting(channel->second);
     if (!status.ok()) finished_.push_back({0, status});
   }
-  // What exchanged() launches is put behind the others, so this goes by index.
+  // exchanged() appends what it launches, so this loop goes by index.
   for (std::size_t i = 0; i < running_.size();) {
     std::optional<Status> outcome = running_[i].backend->poll(running_[i].ticket);
     if (!outcome) {

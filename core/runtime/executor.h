@@ -3,9 +3,9 @@
 // Executor: runs decided batches on the backends, per channel in order.
 //
 // A channel is an ordered sequence of batches. Backends run several batches of a channel at once,
-// as long as they are launched in order. What comes after a batch on its channel is held back only
-// while members exchange sizes (allgather, alltoall), ask each other for memory (large results), or
-// open the channel.
+// as long as they are launched in order. Later batches on a channel are held back only while the
+// members exchange sizes (allgather, alltoall), ask each other for memory (large results), or open
+// the channel.
 #pragma once
 
 #include <ringleader/core/protocol/node.h>
@@ -23,22 +23,22 @@
 
 namespace ringleader::runtime {
 
-/// Called for each of this rank's operations when its data goes to a backend, and, where that is in
-/// device memory, when it is known by which event its result is there.
+/// OnLaunch is called for each of this rank's operations when its data goes to a backend. For data
+/// in device memory, OnEnded is called once the event after which its result is available is known.
 using OnLaunch = std::function<void(const Operation&)>;
 using OnEnded = std::function<void(Operation&, const std::shared_ptr<DeviceEvent>&)>;
 
 struct FinishedBatch {
   std::uint64_t launch_id = 0;
   Status status;
-  bool fatal = true;  ///< an error: the other ranks may not have it
+  bool fatal = true;  ///< of an error: the other ranks may not see it
 };
 
 class Executor {
  public:
   /// backends         in order of preference
-  /// opens_aside      other threads may use the backends too, and open channels; if not, the thread
-  ///                  that launches does, and waits for the other members
+  /// opens_aside      other threads may use the backends too, and open channels; otherwise the
+  ///                  launching thread opens them and waits for the other members
   Executor(std::vector<std::unique_ptr<Backend>> backends, int rank, Memory memory,
            bool opens_aside, OnLaunch on_launch, OnEnded on_ended);
 
@@ -47,19 +47,18 @@ class Executor {
   void open_channel(std::uint32_t channel, const std::vector<int>& members);
 
   /// Starts a batch, or queues it behind its channel. `operations` are this rank's, one per item,
-  /// null where it has joined;
-  /// they are taken, and memory for the next is left. An error other than `unsupported`, which all
-  /// ranks find, is fatal, as it leaves the other ranks waiting.
+  /// null where it has joined. They are taken; the vector keeps memory for the next call. All ranks
+  /// find `unsupported`; any other error is fatal, because it leaves the other ranks waiting.
   Status launch(const protocol::Launch& launch,
                 std::vector<std::shared_ptr<Operation>>& operations);
 
-  /// Moves all running batches on by a bounded amount; returns those that have finished, until the
-  /// next call.
+  /// Advances all running batches by a bounded amount. Returns those that have finished; the result
+  /// is valid until the next call.
   const std::vector<FinishedBatch>& poll();
 
   void close_channel(std::uint32_t channel);
 
-  /// The runtime has failed: what is in flight is to end.
+  /// The runtime has failed: end what is in flight.
   void abandon();
 
   /// Grows whenever a poll() has done something.
@@ -70,7 +69,7 @@ class Executor {
   std::uint64_t tensors() const { return tensors_; }
 
  private:
-  /// A batch, or what its members tell each other before it.
+  /// A batch, or the exchange that its members run before it.
   struct Running {
     std::unique_ptr<PreparedBatch> prepared;
     enum class Stage : std::uint8_t { sizes, consent, data } stage = Stage::data;
@@ -84,8 +83,8 @@ class Executor {
   struct Channel {
     std::shared_ptr<const Group> group;
     std::uint64_t next_sequence = 0;
-    bool exchanging = false;  ///< what follows waits until sizes are known
-    int opening = 0;          ///< backends that open it now
+    bool exchanging = false;  ///< later batches wait until the exchange ends
+    int opening = 0;          ///< backends that are opening it
     std::deque<Running> waiting;
     std::set<const Backend*> opened;
   };
@@ -96,6 +95,7 @@ class Executor {
   Status start_batch(Channel& channel, Running running);
   void set_stage(Running& running, Running::Stage stage);
   void exchanged(Running running);
+  void refuse_waiting(Channel& channel, const OpenedChannel& opened);
   void finish(Running& running, Status status, bool fatal);
   void look_for_end(Running& running);
   void recycle(std::unique_ptr<PreparedBatch> prepared);
@@ -109,7 +109,7 @@ class Executor {
   OnEnded on_ended_;
   std::map<std::uint32_t, Channel> channels_;
   std::vector<Running> running_;
-  std::vector<std::unique_ptr<PreparedBatch>> spare_;  ///< whose memory the next batches use
+  std::vector<std::unique_ptr<PreparedBatch>> spare_;  ///< the next batches reuse their memory
   std::vector<FinishedBatch> finished_;
   std::uint64_t batches_ = 0;
   std::uint64_t tensors_ = 0;

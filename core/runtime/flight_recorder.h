@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // FlightRecorder: the last operations of this rank and how far each has come, in memory that can be
-// written to a file as it is, also by a signal handler. scripts/flight_report.py reads the files of
-// all ranks and says where they diverged; it knows this layout.
+// written to a file as is, even by a signal handler. scripts/flight_report.py, which knows this
+// layout, reads the files of all ranks and says where they diverged.
 #pragma once
 
 #include <ringleader/core/runtime/operation.h>
@@ -16,10 +16,10 @@
 
 namespace ringleader::runtime {
 
-/// Times are ticks() (ticks.h), 0 if it has not come to that. An operation is stamped when the
-/// runtime notices.
+/// Times are ticks() (ticks.h); 0 if the operation has not come that far. An operation is stamped
+/// when the runtime notices.
 struct FlightRecord {
-  std::uint64_t sequence = 0;  ///< of this rank's operations: 1, 2, ...; 0: no record
+  std::uint64_t sequence = 0;  ///< counts this rank's operations: 1, 2, ...; 0: no record
   std::int64_t submitted = 0;
   std::int64_t decided = 0;   ///< all members have submitted it, and this rank was told
   std::int64_t launched = 0;  ///< its data was handed to the backend
@@ -31,7 +31,7 @@ struct FlightRecord {
   std::uint8_t op = 0;    ///< as in Op; from kOpCount on: RequestKind::barrier, join, ...
   std::uint8_t code = 0;  ///< as in Code
   std::array<char, 30> file{};
-  std::array<char, 64> name{};  ///< cut short if need be; not terminated then
+  std::array<char, 64> name{};  ///< cut short if too long, and then not terminated
 };
 
 /// The same moment on two clocks.
@@ -51,7 +51,7 @@ struct FlightLog {
   std::uint32_t record_bytes = sizeof(FlightRecord);
   std::uint32_t records_max = kRecords;
   std::int64_t realtime_offset = 0;  ///< from the monotonic clock to nanoseconds since 1970
-  FlightClock begun;                 ///< with `written` it gives the rate of the ticks
+  FlightClock begun;                 ///< with `written`, gives the tick rate
   FlightClock written;
   std::array<char, 512> reason{};  ///< why it was written
   std::array<FlightRecord, kRecords> records{};
@@ -63,7 +63,7 @@ class FlightRecorder {
  public:
   FlightRecorder(int rank, int size);
 
-  /// The operation has been handed over. `plan` describes a plan parameter, else it is null.
+  /// The operation has been handed over. `plan` is the plan of a plan parameter, otherwise null.
   void submitted(Operation& operation, const protocol::Request* plan, std::int64_t step,
                  std::int64_t now);
   void decided(const Operation& operation, std::int64_t now);

@@ -49,11 +49,11 @@ class Operation {
   // What is asked for.
   std::variant<protocol::Request, PlanParameterRequest> request;
   std::vector<TensorBuffers> buffers;    ///< one per tensor of the request
-  Shape input_shape;                     ///< this rank's shape, where the result's depends on it
+  Shape input_shape;                     ///< this rank's shape, if the result's depends on it
   std::vector<std::int64_t> split_rows;  ///< alltoall: rows for each member
   SourceLocation where;                  ///< the call that submitted it
 
-  /// Device memory: the user's streams, each once, and what was in them when it was submitted.
+  /// Device memory: the user's streams, each once, and events for the work in them at submission.
   std::vector<void*> streams;
   std::vector<std::shared_ptr<DeviceEvent>> ready;
 
@@ -62,23 +62,24 @@ class Operation {
   std::int64_t value = 0;
   Output output;  ///< if the operation makes one
 
-  /// Released by the runtime after the outcome is written; acquired by whoever reads it.
+  /// The runtime releases it after writing the outcome; readers of the outcome acquire it.
   std::atomic<bool> done{false};
 
-  /// Device memory: the events after which the result is there. Complete when `enqueued` is set,
-  /// which is as soon as all of it is in a stream of the library's, or it is done.
+  /// Device memory: the events after which the result is available. Complete when `enqueued` is
+  /// set, which is as soon as all of it is in a stream of the library.
   std::vector<std::shared_ptr<DeviceEvent>> ended;
   std::atomic<bool> enqueued{false};
 
-  std::weak_ptr<runtime::Runtime> runtime;  ///< who completes it
+  std::weak_ptr<runtime::Runtime> runtime;  ///< the one that completes it
   TraceRange negotiation;                   ///< from its submission to the ranks' decision
   std::uint64_t flight = 0;                 ///< its number in the flight recorder
 
   /// The protocol's number for it; kNoToken until the runtime has taken it from the mailbox.
   std::atomic<protocol::Token> token{protocol::kNoToken};
 
-  // Whom to call when it is done: guarded by the runtime. `awaited` is set after a callback was
-  // added, `done` before callbacks are looked for, so one of the two sides finds the other.
+  // What to call when it is done; guarded by the runtime. `awaited` is set after a callback is
+  // added, and `done` before callbacks are looked for, so one of the two sides always finds the
+  // other.
   std::vector<std::function<void(const Status&)>> callbacks;
   std::atomic<bool> awaited{false};
 };

@@ -9,8 +9,8 @@
 namespace ringleader::runtime {
 namespace {
 
-/// Looking at all threads of a process takes about 0.1 ms, so the others must have waited for the
-/// same operations for as long as this before it is done.
+/// Looking at all threads of a process takes about 0.1 ms, so it is done only after the others have
+/// waited for the same operations for this long.
 constexpr std::int64_t kBeforeLooking_ms = 100;
 
 std::int64_t now_ms() {
@@ -24,7 +24,7 @@ std::int64_t now_ms() {
 struct Participants::Member {
   explicit Member(const Participants* all) : owner(all), thread(current_thread()) {}
 
-  std::atomic<const Participants*> owner;  ///< null once it takes part no more
+  std::atomic<const Participants*> owner;  ///< null once it no longer takes part
   const int thread;
   std::mutex mutex;
   Wait wait;  ///< guarded by mutex
@@ -137,7 +137,7 @@ bool Participants::sleep_for_good(const std::vector<int>& threads,
     awaited_since_ = now;
   }
   if (now - awaited_since_ < kBeforeLooking_ms) return false;
-  std::vector<int> others = own_threads_;  // that need not be looked at
+  std::vector<int> others = own_threads_;  // need not be looked at
   for (const auto& member : members_) others.push_back(member->thread);
   // The library's own thread may run a callback.
   std::erase_if(others, [&](int thread) {

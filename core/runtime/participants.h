@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Participants: the threads of the program that use a runtime, and what each waits for, so that it
-// can tell when nothing new will be submitted before something completes.
+// Participants: the program's threads that use a runtime, and what each waits for. From this the
+// runtime can tell when nothing new will be submitted before something completes.
 //
 //   participants.note();                                          // this thread takes part
 //   const Participants::Waiting waiting(participants, ...);       // and waits, while this lives
@@ -19,7 +19,7 @@
 
 namespace ringleader::runtime {
 
-/// Threading: all members may be called from any thread; awaited() by one at a time.
+/// Threading: any thread may call any member function; only one at a time may call awaited().
 class Participants {
   struct Member;
   class Membership;
@@ -30,21 +30,21 @@ class Participants {
   Participants(const Participants&) = delete;
   Participants& operator=(const Participants&) = delete;
 
-  /// The calling thread submits or waits. It takes part until it ends. A thread that uses several
-  /// runtimes by turns takes part in the one that it used last.
+  /// The calling thread submits or waits. It takes part until it ends. A thread that alternates
+  /// between several runtimes takes part in the one that it used last.
   void note();
 
-  /// The calling thread is the library's own: it never keeps others from waiting.
+  /// The calling thread is the library's own: it never keeps the others from counting as waiting.
   void note_own_thread();
 
-  /// What a thread waits for, or works on meanwhile.
+  /// What a thread waits for; default-constructed while it does not wait.
   struct Wait {
     const Operation* operation = nullptr;  ///< null: nothing that a report could name
     const std::function<bool()>* finished = nullptr;
   };
 
-  /// The calling thread waits while this object lives. Within a completion callback, which may run
-  /// while the same thread waits, what counts is the wait inside.
+  /// The calling thread waits while this object exists. A completion callback may run while the
+  /// same thread waits; inside the callback, only the inner wait counts.
   class Waiting {
    public:
     Waiting(Participants& all, const Wait& wait);
@@ -57,7 +57,7 @@ class Participants {
     Wait before_;
   };
 
-  /// The calling thread runs the program's code, a completion callback, while this object lives,
+  /// While this object exists, the calling thread runs the program's code, a completion callback,
   /// whatever it waited for before and even if it is the library's own.
   class Working {
    public:
@@ -67,15 +67,15 @@ class Participants {
     Working& operator=(const Working&) = delete;
 
    private:
-    bool joined_;  ///< only for this
+    bool joined_;  ///< takes part only for this
     Member* member_;
     Wait before_;
   };
 
-  /// For each thread that takes part, the operation that it waits for; empty if one does not wait.
-  /// A thread that sleeps until another thread of the process wakes it is left out while no thread
-  /// could (see thread_state.h). What a token stands for may have completed by now. Valid until the
-  /// next call.
+  /// For each thread that takes part, the operation it waits for; empty if some thread does not
+  /// wait. A thread that sleeps until another thread of the process wakes it is left out while no
+  /// thread could wake it (see thread_state.h). A token's operation may have completed by now.
+  /// Valid until the next call.
   const std::vector<protocol::Token>& awaited();
 
  private:

@@ -19,29 +19,30 @@ namespace {
 
 using std::chrono::microseconds;
 
-/// While a waiter drives, the background thread looks this often whether it has left with nothing
-/// pending; with something pending it wakes this thread.
+/// While a waiter drives, the background thread checks this often whether the waiter has left with
+/// nothing pending. A waiter that leaves something pending wakes the background thread.
 constexpr microseconds kBackgroundRest{20000};
 
 constexpr microseconds kForever = std::chrono::hours(1);
 
-/// A waiter that does not drive looks this often whether the driver has left.
+/// A waiter that does not drive checks this often whether the driver has left.
 constexpr microseconds kFollowerRest{200};
 
-/// shutdown() gives the other ranks up when nothing at all has happened for so long. Their
+/// shutdown() gives up on the other ranks when nothing at all has happened for this long. Their
 /// background threads answer in milliseconds; the rest is for a large batch still in flight.
 constexpr std::chrono::seconds kShutdownTimeout{60};
 
-/// After a failure, what is in flight ends in milliseconds where the transport can end it at all.
+/// After a failure, what is in flight ends in milliseconds if the transport can end it at all.
 constexpr std::chrono::seconds kFailedShutdownTimeout{1};
 
-/// A thread that may not make progress waits so long for the one that may, and says so before.
+/// How long a thread that may not make progress waits for the one that may: until it warns, and
+/// until it gives up.
 constexpr std::chrono::seconds kNoProgressWarning{1};
 constexpr std::chrono::seconds kNoProgressTimeout{10};
 
 std::atomic<bool> forked{false};
 
-/// Its threads and its place among the ranks are the parent's.
+/// Notes in a child that it was forked: the threads and the rank are the parent's.
 void note_forks() {
   static const int registered = ::pthread_atfork(nullptr, nullptr, [] { forked = true; });
   static_cast<void>(registered);
@@ -113,7 +114,7 @@ Runtime::~Runtime() {
     wake_.notify_all();
   }
   if (thread_.get_id() == std::this_thread::get_id()) {
-    thread_.detach();  // a completion callback has shut the library down, or exits
+    thread_.detach();  // a completion callback shuts the library down, or exits
   } else if (thread_.joinable()) {
     thread_.join();
   }
@@ -134,7 +135,7 @@ void Runtime::post(const std::shared_ptr<Operation>& operation, Wake wake) {
     }
   }
   if (wake == Wake::no && may_drive()) {
-    // The caller is about to wait: without the detour if nobody else does the rounds.
+    // The caller is about to wait: skip the mailbox if nobody else does the rounds.
     const std::unique_lock loop(loop_mutex_, std::try_to_lock);
     if (loop && !closed_) {
       drain_mailbox();
@@ -182,7 +183,7 @@ Status Runtime::wait(const Operation& operation, void* stream) {
   return Status();
 }
 
-/// After wait(stream) a program uses a name again, though the operation may not have ended yet.
+/// After wait(stream) a program may reuse a name before its operation has ended.
 void Runtime::wait_for_same_name(const std::shared_ptr<Operation>& operation) {
   const auto* const request = std::get_if<protocol::Request>(&operation->request);
   if (request == nullptr) return;
@@ -200,12 +201,12 @@ void Runtime::wait_for_same_name(const std::shared_ptr<Operation>& operation) {
   if (before != nullptr && before->enqueued && !before->done) wait(*before);
 }
 
-/// What the user has put into the streams so far comes before the operation.
+/// The operation comes after what the user has enqueued in the streams so far.
 Status Runtime::note_streams(Operation& operation) {
   operation.ready.clear();
   operation.ended.clear();
   operation.enqueued = false;
-  if (options_.memory.device == nullptr) return Status();  // all ranks will find that alike
+  if (options_.memory.device == nullptr) return Status();  // all ranks will find this alike
   for (void* const stream : operation.streams) {
     auto event = options_.memory.device->record(stream);
     if (!event.ok()) return event.status();
@@ -214,7 +215,7 @@ Status Runtime::note_streams(Operation& operation) {
   return Status();
 }
 
-/// How long nobody has done a round.
+/// Measures how long nobody has done a round.
 class Runtime::Standstill {
  public:
   explicit Standstill(const std::atomic<std::uint64_t>& rounds) : rounds_(rounds) {}
@@ -232,7 +233,7 @@ class Runtime::Standstill {
   std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
 };
 
-/// While it lives, the calling thread sees to progress; then the background thread does again.
+/// While it exists, the calling thread makes progress; afterwards the background thread does again.
 class Runtime::Driving {
  public:
   explicit Driving(Runtime& runtime) : runtime_(runtime) { ++runtime_.drivers_; }
@@ -250,7 +251,7 @@ class Runtime::Driving {
   Runtime& runtime_;
 };
 
-/// This thread may not make progress, and waits for one that may and does not come.
+/// This thread may not make progress, and the one that may, for which it waits, does not come.
 void Runtime::look_for_standstill(const Operation& operation, Standstill& standstill) {
   const auto duration = standstill.duration();
   if (duration < kNoProgressWarning) return;
@@ -264,11 +265,12 @@ void Runtime::look_for_standstill(const Operation& operation, Standstill& stands
   const std::lock_guard lock(mailbox_mutex_);
   const auto found = std::find_if(mailbox_.begin(), mailbox_.end(),
                                   [&](const auto& each) { return each.get() == &operation; });
-  if (found == mailbox_.end()) return;  // on its way, and not to be taken back
+  if (found == mailbox_.end()) return;  // on its way, and cannot be taken back
   const std::shared_ptr<Operation> taken_back = *found;
   mailbox_.erase(found);
   taken_back->status = Status(Code::stalled, text);
   taken_back->done = true;
+  take_callbacks(taken_back);
 }
 
 /// Does rounds until `finished`, or sleeps while another waiter does them.
@@ -283,7 +285,7 @@ void Runtime::drive(const Operation* operation, const std::function<bool()>& fin
     std::unique_lock loop(loop_mutex_, std::defer_lock);
     if (drives) (void)loop.try_lock();
     if (!loop) {
-      // The one who holds the loop notifies when something completes; it may also have left.
+      // The thread that holds the loop notifies when something completes; it may also have left.
       std::unique_lock lock(mailbox_mutex_);
       ++sleepers_;
       completed_.wait_for(lock, kFollowerRest, finished);
@@ -330,7 +332,8 @@ void Runtime::background() {
                           !node_.wants_tick();
         rest = idle && woken_by_arrivals_ ? kForever : backoff.rest(!idle);
       }
-      // A callback may have shut the library down: then this is the last owner, and ends with it.
+      // A callback may have shut the library down. Then this is the last owner, and the thread
+      // ends.
       const std::shared_ptr<Runtime> self = run_callbacks();
       if (self != nullptr && self.use_count() == 1) return;
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One round of the loop: what it takes in, and what it does about what the node wants.
+// One round of the loop: it takes input in and carries out what the node wants.
 #include <ringleader/core/log.h>
 #include <ringleader/core/runtime/runtime.h>
 #include <ringleader/core/runtime/ticks.h>
@@ -14,18 +14,18 @@
 namespace ringleader::runtime {
 namespace {
 
-/// Rounds between two looks at the clock. A round takes from 0.2 us, spinning, to 1 ms.
+/// Rounds between two clock reads. A round takes from 0.2 us, spinning, to 1 ms.
 constexpr std::uint64_t kRoundsPerTick = 64;
 
-/// What the threads wait for, if one may go on.
+/// What the threads wait for, if one of them may go on.
 const std::vector<protocol::Token> kNobody;
 
-/// Rounds in which something was done until messages are looked for nevertheless.
+/// Messages are checked at least every this many rounds, even while there is other work.
 constexpr std::uint64_t kRoundsPerLook = 8;
 
 }  // namespace
 
-/// Memory that runs out here leaves operations half done: then all end with an error.
+/// If memory runs out here, operations are left half done, so all end with an error.
 bool Runtime::iterate() {
   try {
     return do_round();
@@ -46,8 +46,8 @@ bool Runtime::do_round() {
     pump();
   }
   progress |= executor_.work_done() != work_before;
-  // Looking for messages costs as much as a small collective, so it waits while there is else to
-  // do, or a batch may end at any moment, though not for long.
+  // Checking for messages costs as much as a small collective. So it waits, though not for long,
+  // while there is other work or a batch may end at any moment.
   rounds_in_vain_ = progress ? 0 : rounds_in_vain_ + 1;
   const bool may_wait = progress || (!executor_.idle() && rounds_in_vain_ < kRoundsPerLook);
   if (!may_wait || rounds_ % kRoundsPerLook == 0) {
@@ -80,7 +80,7 @@ bool Runtime::drain_mailbox() {
   }
   for (const auto& operation : taken_) submit(operation);
   const bool any = !taken_.empty();
-  taken_.clear();  // and keeps its memory, for the next swap
+  taken_.clear();  // keeps its memory for the next swap
   return any;
 }
 
@@ -108,7 +108,7 @@ void Runtime::submit(const std::shared_ptr<Operation>& operation) {
 void Runtime::tick() {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
   const std::vector<protocol::Token>& awaited = participants_.awaited();
-  // Whoever waits has posted before, so what they posted is seen now.
+  // A thread that waits has posted before, so what it posted is visible now.
   const bool some_go_on = mailbox_filled_ || callbacks_due_;
   node_.tick(std::chrono::duration_cast<std::chrono::microseconds>(now).count(),
              some_go_on ? kNobody : awaited);
@@ -136,7 +136,7 @@ bool Runtime::poll_batches() {
   return !finished.empty();
 }
 
-/// Does what the node wants until it wants nothing more.
+/// Carries out what the node wants until it wants nothing more.
 void Runtime::pump() {
   do {
     node_needs_round_ = false;
@@ -169,7 +169,7 @@ void Runtime::act(protocol::Launch& launch) {
   const Status status = executor_.launch(launch, launched_);
   launched_at_ = 0;
   if (status.code() == Code::unsupported) {
-    node_.finished(launch.id, status);  // which all ranks find, for the same reasons
+    node_.finished(launch.id, status);  // all ranks find this, for the same reasons
     node_needs_round_ = true;
   } else if (!status.ok()) {
     fail(status);
@@ -195,14 +195,19 @@ void Runtime::act(protocol::Completion& completion) {
   operation->done = true;
   if (operation->awaited) {
     const std::lock_guard lock(mailbox_mutex_);
-    for (auto& callback : operation->callbacks) {
-      callbacks_.push_back(
-          [operation, callback = std::move(callback)] { callback(operation->status); });
-    }
-    operation->callbacks.clear();
-    callbacks_due_ = true;
+    take_callbacks(operation);
   }
   wake_sleepers();
+}
+
+/// The operation has ended: what waits for it is due. With mailbox_mutex_ held.
+void Runtime::take_callbacks(const std::shared_ptr<Operation>& operation) {
+  for (auto& callback : operation->callbacks) {
+    callbacks_.push_back(
+        [operation, callback = std::move(callback)] { callback(operation->status); });
+  }
+  operation->callbacks.clear();
+  callbacks_due_ = true;
 }
 
 void Runtime::ended(Operation& operation, const std::shared_ptr<DeviceEvent>& event) {
@@ -212,14 +217,14 @@ void Runtime::ended(Operation& operation, const std::shared_ptr<DeviceEvent>& ev
   wake_sleepers();
 }
 
-/// Those that wait for an operation and do not drive.
+/// Wakes the threads that wait for an operation and do not drive.
 void Runtime::wake_sleepers() {
   if (sleepers_ == 0) return;
   const std::lock_guard lock(mailbox_mutex_);
   completed_.notify_all();
 }
 
-/// Returns an owner of this, if there was anything to call, which may have let go of all others.
+/// Returns an owner of this if there was anything to call: a callback may have released all others.
 std::shared_ptr<Runtime> Runtime::run_callbacks() {
   if (!callbacks_due_) return nullptr;
   std::shared_ptr<Runtime> self = weak_from_this().lock();
@@ -234,7 +239,7 @@ std::shared_ptr<Runtime> Runtime::run_callbacks() {
   return self;
 }
 
-/// Not at once: the sink is the program's, and may call the library.
+/// Deferred, because the sink is the program's and may call the library.
 void Runtime::say(LogLevel level, std::string text) {
   const std::lock_guard lock(mailbox_mutex_);
   callbacks_.push_back([level, text = std::move(text)] { log(level, text); });

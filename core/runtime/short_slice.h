@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A thread that does little at a time and should do it soon.
+// Scheduling of a thread that does little work at a time and should do it soon.
 #pragma once
 
 #if defined(__linux__)
@@ -12,8 +12,8 @@
 
 namespace ringleader::runtime {
 
-/// Asks the scheduler to let this thread run soon after it wakes, for a short while, though other
-/// threads are computing on its core. Its share of the core stays what it was. Kernels before 6.12
+/// Asks the scheduler to let this thread run soon after it wakes, for a short while, even if other
+/// threads are computing on its core. Its share of the core does not change. Kernels before 6.12
 /// have no such hint and ignore it.
 inline void ask_for_short_slices() {
 #if defined(__linux__) && defined(SYS_sched_setattr)
@@ -28,7 +28,7 @@ inline void ask_for_short_slices() {
     std::uint64_t deadline_ns;
     std::uint64_t period_ns;
   } attributes = {};
-  constexpr std::uint64_t kShortestSlice = 100'000;  // that kernels allow
+  constexpr std::uint64_t kShortestSlice = 100'000;  // the least that kernels allow
   if (::syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) != 0) return;
   if (attributes.policy != 0) return;  // the user has chosen another scheduler
   attributes.runtime_ns = kShortestSlice;

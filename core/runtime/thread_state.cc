@@ -60,7 +60,7 @@ Sleep sleep_of(int thread) {
   return for_good ? Sleep::for_a_thread : Sleep::none;
 }
 
-/// How often the thread has been given a processor and has left it.
+/// How many context switches the thread has had.
 std::optional<std::uint64_t> switches_of(int thread) {
   const File file = open_file(thread, "status");
   if (file == nullptr) return std::nullopt;
@@ -106,7 +106,7 @@ std::optional<std::map<int, std::uint64_t>> ProcessThreads::sleepers(
   return all;
 }
 
-/// Two looks, between which no thread has run: in between all slept at the same moment.
+/// Looks twice. If no thread ran in between, all slept at the same moment.
 bool ProcessThreads::sleep_for_good(const std::vector<int>& known,
                                     const std::vector<int>& participants) const {
   const auto first = sleepers(known, participants);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The cheapest clock there is, for stamps that are turned into times later, if ever.
+// The cheapest clock available, for stamps that are converted to times later, if ever.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace ringleader::runtime {
 
-/// Counts up at an unknown constant rate, never 0: the processor's time stamp counter where there
+/// Counts up at a constant, unknown rate; never 0. The processor's time stamp counter where there
 /// is one (measured 11 ns a read, the system's monotonic clock 29), else nanoseconds.
 inline std::int64_t ticks() {
 #if defined(__x86_64__)

@@ -61,7 +61,7 @@ std::int64_t steps_of(const std::vector<std::int64_t>& order, std::int64_t count
 
 int finish(double loss, std::int64_t correct, std::int64_t tested,
            const std::vector<float>& parameters) {
-  ringleader::init();  // does nothing where the program has done it
+  ringleader::init();  // does nothing if the program has already called it
   ringleader::allreduce("example/loss", ringleader::TensorView(&loss, {1}));
   const train_mnist::HashComparison hashes =
       train_mnist::compare_hashes("example/parameters", parameters);

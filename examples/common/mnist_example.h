@@ -16,11 +16,11 @@ struct Options {
   int epochs = 1;
   std::int64_t batch_size = 32;      ///< images per step of a rank, or of a virtual worker
   std::int64_t train_limit = 12800;  ///< training images
-  int virtual_workers = 8;           ///< of the programs that have them
+  int virtual_workers = 8;           ///< for programs that use them
 };
 
-/// The training and test images, and the options of the command line. Ends the program with a
-/// message if there are none, or for --help.
+/// The training and test images, and the options from the command line. start() ends the program
+/// with a message if there are no images, or for --help.
 struct Start {
   Options options;
   train_mnist::Dataset data;
@@ -37,8 +37,8 @@ train_mnist::Batch batch_of(const train_mnist::Samples& samples,
 
 std::int64_t steps_of(const std::vector<std::int64_t>& order, std::int64_t count);
 
-/// Rank 0 prints the mean of the ranks' losses, the share of right answers among the test images,
-/// and whether all ranks have the same parameters. Collective; a world of one without mpirun.
+/// Rank 0 prints the mean of the ranks' losses, the share of correctly classified test images, and
+/// whether all ranks have the same parameters. Collective; a world of one without mpirun.
 /// Returns the program's exit code.
 int finish(double loss, std::int64_t correct, std::int64_t tested,
            const std::vector<float>& parameters);

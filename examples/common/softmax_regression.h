@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Multinomial logistic regression on images, whose loss and gradient the examples write by hand.
+// Multinomial logistic regression on images, with loss and gradient written by hand.
 #pragma once
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A training loop of one's own, in one process: the tutorial's first program.
+// A hand-written training loop in one process: the tutorial's first program.
 //
 //   $ build/release/examples/linear_single
 //   epoch 5: loss 0.0008

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The network of the LibTorch examples, and images as its tensors.
+// The network of the LibTorch examples, and batches of images as tensors.
 #pragma once
 
 #include <torch/torch.h>

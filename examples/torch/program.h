@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What main.cc calls; each of the LibTorch examples is one definition of it.
+// The function that main.cc calls; each LibTorch example defines it once.
 #pragma once
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Training whose parameters have the same bits on 1, 2, 4, ... ranks: the batch of a step is that
-// of so many virtual workers, and each rank computes for its share of them.
+// of a fixed number of virtual workers, and each rank computes for its share of the workers.
 #include <ringleader/ops/adapters/torch.h>
 #include <ringleader/ringleader.h>
 

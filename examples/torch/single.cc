@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A LibTorch program for one process, before it meets ringleader: mnist.cc is the same with three
-// other lines.
+// A LibTorch program for one process, without ringleader. mnist.cc is the same program with three
+// lines changed.
 #include "program.h"
 
 namespace example {

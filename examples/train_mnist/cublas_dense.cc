@@ -5,7 +5,7 @@
 namespace train_mnist {
 namespace {
 
-/// A matrix of cuBLAS, which counts in columns: a tensor of [n, m] is its matrix of m x n.
+/// A matrix as cuBLAS sees it, in column-major order: a tensor of [n, m] is a matrix of m x n.
 struct Matrix {
   const float* data;
   std::int64_t rows;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a convolution and a dense layer on a GPU share: shapes, and the bias, one per channel of the
-// result.
+// What a convolution and a dense layer on a GPU have in common: shapes, and one bias per channel of
+// the result.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Owners of what CUDA, cuDNN and cuBLAS give out, and checks of their calls.
+// Owners of handles and memory from CUDA, cuDNN and cuBLAS, and checks of their calls.
 #pragma once
 
 #include <cublas_v2.h>
@@ -30,7 +30,7 @@ inline void check(cublasStatus_t code, const char* call) {
   throw std::runtime_error(std::string(call) + ": " + cublasGetStatusString(code));
 }
 
-/// Memory of the current device, or of the host where the device reaches it by itself.
+/// Memory of the current device, or host memory that the device can access directly.
 template <typename T>
 std::shared_ptr<T> device_memory(std::int64_t count) {
   void* memory = nullptr;

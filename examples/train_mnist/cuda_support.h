@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the program asks of NVIDIA GPUs. Implemented in cudnn_network.cc and cuda_kernels.cu, or in
-// no_cuda.cc, where there are no GPUs to be chosen and so nothing else is called.
+// no_cuda.cc. With the latter there are no GPUs to choose, so nothing else is called.
 #pragma once
 
 #include <memory>
@@ -16,7 +16,7 @@ int cuda_device_count();
 /// 16 bytes that no other device has.
 std::string cuda_device_uuid(int device);
 
-/// The device that this thread and the ringleader use from now on.
+/// Sets the device that this thread and ringleader use from now on.
 void use_cuda_device(int device);
 
 std::unique_ptr<Network> make_cudnn_network(const NetworkOptions& options);

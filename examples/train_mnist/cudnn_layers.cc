@@ -9,12 +9,12 @@
 namespace train_mnist {
 namespace {
 
-// Those that give the same bits in every run, and need no transformed weights.
+// Algorithms that give the same bits in every run and need no transformed weights.
 constexpr auto kForward = CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
 constexpr auto kBackwardWeights = CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1;
 constexpr auto kBackwardSource = CUDNN_CONVOLUTION_BWD_DATA_ALGO_1;
 
-/// Of 5x5 without padding; the weights are parameter `first`, the bias the next.
+/// A 5x5 convolution without padding; the weights are parameter `first`, the bias is the next one.
 class Convolution : public CudaLayer {
  public:
   Convolution(const CudaContext& context, const ImageShape& source, const ImageShape& result,
@@ -33,7 +33,7 @@ class Convolution : public CudaLayer {
     check(cudnnSetConvolution2dDescriptor(convolution_.get(), 0, 0, 1, 1, 1, 1,
                                           CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT),
           "cudnnSetConvolution2dDescriptor");
-    // Not in TF32, whose ten bits of mantissa would give other losses than the CPU's.
+    // Not in TF32, whose ten bits of mantissa would give losses that differ from the CPU's.
     check(cudnnSetConvolutionMathType(convolution_.get(), CUDNN_FMA_MATH),
           "cudnnSetConvolutionMathType");
     if (first_ > 0) source_gradient_ = device_memory<float>(elements(source));
@@ -106,8 +106,8 @@ class Convolution : public CudaLayer {
   const float* input_ = nullptr;  ///< of the last forward()
 };
 
-/// The maximum of each 2x2, rectified: the same function as rectifying first, for a quarter of the
-/// work.
+/// The maximum of each 2x2 block, rectified: the same function as rectifying first, for a quarter
+/// of the work.
 class MaxPoolRelu : public CudaLayer {
  public:
   MaxPoolRelu(const CudaContext& context, const ImageShape& source)

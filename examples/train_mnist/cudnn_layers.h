@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The layers of the network on a GPU, each for one batch size, with the memory of its result. All
-// calls enqueue in the stream of the handles.
+// The layers of the network on a GPU, each for one batch size, with memory for its result. All
+// calls enqueue work in the stream of the handles.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +36,7 @@ class CudaLayer {
 
   /// Takes the gradient of the result, which it may overwrite, and returns that of the source; null
   /// for the first layer, whose source is the images. `ready` gets the indices of the parameters
-  /// whose gradients are complete once the stream has come so far.
+  /// whose gradients are complete once the stream has reached this point.
   virtual float* backward(float* gradient, const Ready& ready) = 0;
 };
 
@@ -47,8 +47,8 @@ struct ImageShape {
   std::int64_t side;
 };
 
-/// Weights and bias of a layer are parameters `first` and `first + 1`, which must outlive it, as
-/// the context must.
+/// The weights and bias of a layer are parameters `first` and `first + 1`. They and the context
+/// must outlive the layer.
 std::unique_ptr<CudaLayer> make_convolution(const CudaContext& context, const ImageShape& source,
                                             const ImageShape& result,
                                             const std::vector<Parameter>& parameters,
@@ -57,7 +57,7 @@ std::unique_ptr<CudaLayer> make_dense(const CudaContext& context, std::int64_t c
                                       const std::vector<Parameter>& parameters, std::size_t first,
                                       bool rectified);
 
-/// The maximum of each 2x2, rectified.
+/// The maximum of each 2x2 block, rectified.
 std::unique_ptr<CudaLayer> make_max_pool_relu(const CudaContext& context, const ImageShape& source);
 
 }  // namespace train_mnist

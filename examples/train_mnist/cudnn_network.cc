@@ -12,7 +12,7 @@
 namespace train_mnist {
 namespace {
 
-/// Memory of all parameters, or of all gradients: each begins where kernels like it.
+/// Memory for all parameters, or for all gradients; each begins at an alignment that suits kernels.
 class Tensors {
  public:
   Tensors(const std::vector<ParameterSpec>& specs, cudaStream_t stream) {
@@ -66,7 +66,7 @@ struct Plan {
 
   std::vector<std::unique_ptr<CudaLayer>> layers;
   TensorDescriptor logits;
-  std::shared_ptr<float> staged_pixels;  ///< host memory that the device reads by itself
+  std::shared_ptr<float> staged_pixels;  ///< host memory that the device reads directly
   std::shared_ptr<std::uint8_t> staged_labels;
   std::shared_ptr<float> pixels;
   std::shared_ptr<std::uint8_t> labels;
@@ -74,7 +74,7 @@ struct Plan {
   std::shared_ptr<float> gradient;       ///< of the logits
   std::shared_ptr<float> device_losses;  ///< per image
   std::shared_ptr<std::uint8_t> device_correct;
-  std::shared_ptr<float> losses;  ///< the same on the host
+  std::shared_ptr<float> losses;  ///< the same in host memory
   std::shared_ptr<std::uint8_t> correct;
 };
 

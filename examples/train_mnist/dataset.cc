@@ -23,7 +23,7 @@ constexpr std::uint32_t kLabelsMagic = 0x801;  // unsigned bytes, 1 dimension
 /// exhausting memory.
 constexpr std::uint32_t kCountMax = 4'000'000;
 
-/// Between the means and deviations of MNIST (0.13, 0.31) and Fashion-MNIST (0.29, 0.35).
+/// Between the means and standard deviations of MNIST (0.13, 0.31) and Fashion-MNIST (0.29, 0.35).
 constexpr float kMean = 0.2F;
 constexpr float kDeviation = 0.33F;
 
@@ -115,7 +115,7 @@ Samples load_samples(const fs::path& directory, const std::string& prefix) {
   images.expect_number("the number of rows", static_cast<std::uint32_t>(kImageSide));
   images.expect_number("the number of columns", static_cast<std::uint32_t>(kImageSide));
 
-  // The labels come first, so that a wrong count is noticed before memory is taken for images.
+  // Labels are read first, so that a wrong count is noticed before memory is allocated for images.
   Reader labels(find_file(directory, prefix + "-labels-idx1-ubyte"));
   labels.expect_number("the magic number", kLabelsMagic);
   const std::uint32_t label_count = labels.read_count();

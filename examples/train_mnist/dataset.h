@@ -34,12 +34,12 @@ struct Dataset {
   Samples train;
   Samples test;
 
-  /// Numbers by which ranks notice that they read different data.
+  /// Numbers that let ranks notice that they read different data.
   std::vector<NamedValue> fingerprint() const;
 };
 
 /// directory    empty: data/, or else where Debian's package dataset-fashion-mnist puts its files
-/// train_limit  keep only so many training images; 0: all
+/// train_limit  keep only this many training images; 0: all
 /// Throws Stop with kExitUsage and a message that names the file.
 Dataset load_dataset(const std::string& directory, std::int64_t train_limit);
 

@@ -13,8 +13,8 @@
 namespace train_mnist {
 namespace {
 
-/// The device of every rank; an empty name of one that has none. A rank may see all of its node's
-/// or only its own.
+/// The device of every rank; an empty name for a rank that has none. A rank may see all GPUs of its
+/// node or only its own.
 std::vector<std::string> devices_of_ranks(int count) {
   const std::string own =
       count > 0 ? cuda_device_uuid(ringleader::local_rank() % count) : std::string();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // One spelling for oneDNN 2 and 3. Version 3 removed the operation descriptors between a
-// primitive's arguments and its primitive descriptor, and gave pooling and elementwise primitives
-// other arguments. All of oneDNN that differs between the versions is in this file.
+// primitive's arguments and its primitive descriptor, and changed the arguments of pooling and
+// elementwise primitives. All differences between the versions are handled in this file.
 //
 //   auto descriptor = compat::describe<dnnl::convolution_forward>(engine, arguments...);
 #pragma once

@@ -73,7 +73,7 @@ int run(int argc, char** argv) {
   return exit_code_of(options, result);
 }
 
-/// The exit code of run(), whatever it throws; prints the error on the ranks that have to.
+/// The exit code of run(), whatever it throws. Prints the error on the ranks that must report it.
 int run_and_report_errors(int argc, char** argv) {
   const int rank = ringleader::rank();
   try {

@@ -48,7 +48,7 @@ std::vector<std::vector<float>> initial_values(const std::vector<ParameterSpec>&
   std::int64_t inputs = 1;
   for (const ParameterSpec& spec : specs) {
     std::vector<float>& value = values.emplace_back(ringleader::count_of(spec.shape), 0.0F);
-    // A bias follows its weights, whose number of inputs holds for it too.
+    // A bias follows its weights and has the same number of inputs.
     if (spec.shape.size() > 1) inputs = ringleader::count_of(spec.shape) / spec.shape[0];
     const double limit = 1.0 / std::sqrt(static_cast<double>(inputs));
     for (float& element : value) {

@@ -6,7 +6,7 @@
 //   Outcome outcome = network->forward(batch);
 //   network->backward([](std::size_t parameter) { /* this gradient is complete */ });
 //
-// It computes one rank's batch and knows nothing of other ranks. What a device has to supply is one
+// It computes one rank's batch and knows nothing about other ranks. Each device supplies one
 // subclass; names, shapes, starting values and the rest of the program are shared.
 #pragma once
 
@@ -34,13 +34,13 @@ struct NetworkOptions {
   int hidden = 128;  ///< units of the first dense layer
   std::uint32_t seed = 1;
 
-  /// Threads that would add up in another order change the bits: how many there are must not
-  /// depend on the number of ranks.
+  /// Another number of threads adds up in another order and changes the bits, so the number of
+  /// threads must not depend on the number of ranks.
   bool one_thread = false;
 };
 
-/// One tensor that is learnt, in plain row-major layout (convolutions: output channel, input
-/// channel, row, column; dense layers: output, input). The memory never moves.
+/// One learned tensor, in plain row-major layout (convolutions: output channel, input channel, row,
+/// column; dense layers: output, input). The memory never moves.
 struct Parameter {
   std::string name;
   ringleader::TensorView value;
@@ -56,9 +56,9 @@ struct ParameterSpec {
 /// sizes are 28, 24 (5x5), 12 (pooled), 8 (5x5), 4 (pooled).
 std::vector<ParameterSpec> architecture(int hidden);
 
-/// Starting values of every parameter, a function of the shapes and the seed alone: uniform within
-/// +-1 / sqrt(inputs of the layer). Smaller than He et al.'s, so that the first steps are not
-/// chaotic: runs that differ only by rounding stay together.
+/// Starting values of every parameter; they depend on the shapes and the seed alone: uniform within
+/// +-1 / sqrt(inputs of the layer). They are smaller than He et al.'s, so that the first steps are
+/// not chaotic: runs that differ only by rounding stay together.
 std::vector<std::vector<float>> initial_values(const std::vector<ParameterSpec>& specs,
                                                std::uint32_t seed);
 
@@ -79,7 +79,7 @@ class Network {
 
   virtual const std::vector<Parameter>& parameters() const = 0;
 
-  /// Computes the loss of a batch of any size from 1.
+  /// Computes the loss of a batch of any size of at least 1.
   virtual Outcome forward(const Batch& batch) = 0;
 
   /// Overwrites the gradients with those of the last forward()'s mean loss, last layer first.

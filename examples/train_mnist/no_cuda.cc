@@ -6,7 +6,7 @@
 namespace train_mnist {
 namespace {
 
-/// Unreachable: no device is chosen where there is none.
+/// Unreachable: without GPUs, no GPU is chosen.
 [[noreturn]] void refuse() { throw std::logic_error("this program was built without CUDA"); }
 
 }  // namespace

@@ -14,7 +14,7 @@
 namespace train_mnist {
 namespace {
 
-/// Ranks that share a node share its cores; more threads than cores would only wait for each other.
+/// Ranks on the same node share its cores; more threads than cores would only wait for each other.
 void limit_threads() {
   const int share = std::max(1, omp_get_num_procs() / ringleader::local_size());
   omp_set_num_threads(std::min(share, omp_get_max_threads()));
@@ -58,7 +58,7 @@ class OneDnnNetwork : public Network {
   dnnl::engine engine_;
   dnnl::stream stream_;
   std::vector<std::vector<float>> values_;
-  /// In memory that the ranks of a node share: they are averaged where they are.
+  /// In memory that the ranks of a node share, so that they are averaged in place.
   std::vector<std::vector<float, ringleader::SharedAllocator<float>>> gradients_;
   std::vector<Parameter> parameters_;
   std::map<std::int64_t, Plan> plans_;  ///< by batch size

@@ -129,8 +129,9 @@ template <typename Layer>
 memory PlanBuilder::linear(const memory& source, std::size_t first,
                            const memory::dims& weights_dims, const memory::dims& result_dims) {
   const memory bias = wrap(parameters_[first + 1].value, {weights_dims[0]});
-  // The source's layout is left open: what the layer before prefers to write, oneDNN may read with
-  // its reference kernel only, a thousand times slower than with a reorder between them.
+  // The source's layout is left open. The layout that the previous layer prefers to write may be
+  // one that oneDNN can read only with its reference kernel, a thousand times slower than with a
+  // reorder in between.
   const auto forward = Layer::forward(engine_, any(compat::dims_of(source.get_desc())),
                                       any(weights_dims), bias.get_desc(), any(result_dims));
   const memory input = converted(source, forward.src_desc(), plan_.forward);

@@ -30,13 +30,13 @@ struct Options {
   std::string device = "auto";             ///< as asked for: auto, cpu or cuda
   int hidden = 128;
 
-  /// The same bits on any number of ranks are promised on the CPU only.
+  /// The same bits on any number of ranks are guaranteed only on the CPU.
   std::string device_wanted() const {
     return device == "auto" && optimizer.virtual_workers > 0 ? "cpu" : device;
   }
 
-  /// The options that must be equal on all ranks. `hidden` is left out: that the networks differ
-  /// is what DistributedOptimizer finds out by itself.
+  /// The options that must be equal on all ranks. `hidden` is left out, because
+  /// DistributedOptimizer itself finds out if the networks differ.
   std::vector<NamedValue> agreed() const;
 };
 

@@ -45,7 +45,7 @@ class Report {
   /// The first line.
   void begin() const;
 
-  /// Redraws the progress bar if that is due.
+  /// Redraws the progress bar if it is due.
   /// done, total  steps of this epoch; images  of all ranks in this epoch so far
   void step(std::int64_t done, std::int64_t total, std::int64_t images, double loss);
   void epoch(const EpochResult& result);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sgd: stochastic gradient descent with momentum. It knows nothing of ranks; that it has the
-// members parameters(), gradients(), names(), step() and gradient_meaning is all that
+// Sgd: stochastic gradient descent with momentum. It knows nothing about ranks; the members
+// parameters(), gradients(), names(), step() and gradient_meaning are all that
 // DistributedOptimizer needs.
 //
 //   Sgd sgd(network->parameters(), {.learning_rate = 0.03, .momentum = 0.9});
@@ -25,7 +25,7 @@ struct SgdOptions {
 
 class Sgd {
  public:
-  /// Of the mean loss over the batch.
+  /// Gradients are those of the mean loss over the batch.
   static constexpr auto gradient_meaning = ringleader::GradientMeaning::mean;
 
   /// The parameters' memory must outlive the optimizer.

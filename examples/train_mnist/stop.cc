@@ -44,7 +44,8 @@ void run_on_all_ranks(std::string_view name, const std::function<void()>& functi
   } catch (const Stop& thrown) {
     stop = thrown;
   }
-  // The smallest claim wins: [0, size) an error on that rank, [size, 2 size) a regular end there.
+  // The smallest claim wins: [0, size) is an error on that rank, [size, 2 size) a regular end
+  // there.
   const std::int64_t size = ringleader::size();
   std::int64_t claim = 2 * size;
   if (stop) claim = ringleader::rank() + (stop->exit_code() == kExitSuccess ? size : 0);

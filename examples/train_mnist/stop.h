@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Stop: the end of the program before its end, and how the ranks agree on it, so that a wrong
-// command line or a damaged file ends all of them at once and is reported exactly once.
+// Stop: ends the program early. The ranks agree on it, so that a wrong command line or a damaged
+// file ends all of them at once and is reported exactly once.
 //
 //   run_on_all_ranks("startup/data", [&] { data = load(directory); });   // may throw Stop anywhere
 //   require_equal("startup/options", {{"--batch-size", 32}});
@@ -19,10 +19,10 @@
 namespace train_mnist {
 
 constexpr int kExitSuccess = 0;
-constexpr int kExitFailure = 1;  ///< the run failed, or did not reach what was asked of it
+constexpr int kExitFailure = 1;  ///< the run failed, or did not reach the target accuracy
 constexpr int kExitUsage = 2;    ///< wrong options or wrong data
 
-/// what() is what this rank is to print; empty if another rank does.
+/// what() is what this rank must print; empty if another rank prints it.
 class Stop : public std::runtime_error {
  public:
   Stop(int exit_code, const std::string& message)
@@ -34,8 +34,8 @@ class Stop : public std::runtime_error {
 };
 
 /// Runs a function that concerns this rank alone. If it throws Stop on any rank, all ranks throw
-/// Stop with the same exit code, and only the lowest such rank has a message; an error precedes a
-/// success such as --help.
+/// Stop with the same exit code, and only the lowest such rank has a message. An error takes
+/// precedence over a success such as --help.
 void run_on_all_ranks(std::string_view name, const std::function<void()>& function);
 
 struct NamedValue {

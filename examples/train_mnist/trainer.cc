@@ -59,7 +59,7 @@ std::int64_t steps_of(std::int64_t images, std::int64_t batch_size) {
   return (images + batch_size - 1) / batch_size;
 }
 
-/// Adds up an epoch of this rank.
+/// Adds up losses and images of this rank's epoch.
 class EpochMeter {
  public:
   void add(double loss, std::size_t count) {
@@ -87,8 +87,8 @@ class EpochMeter {
   Clock::time_point start_ = Clock::now();
 };
 
-/// Collective: what there is to say about the whole run. One reduction takes all recorded losses;
-/// the steps themselves exchange nothing but gradients.
+/// Collective: summarizes the whole run. One reduction covers all recorded losses; the steps
+/// themselves exchange nothing but gradients.
 void summarize(const Network& network, RunResult& result) {
   const auto recorded = static_cast<std::int64_t>(result.steps_loss.size());
   ringleader::allreduce("train/steps_loss",

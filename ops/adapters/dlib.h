@@ -2,23 +2,22 @@
 //
 // dlib's deep neural networks (dlib/dnn.h), two ways.
 //
-// With a loop of the program's own, which is better, because all gradients travel together:
+// With a loop of the program's own, which is better because all gradients are reduced together:
 //
-//   ringleader::DistributedNet distributed(net, images[0]);   // allocates and broadcasts
-//   parameters
+//   ringleader::DistributedNet distributed(net, images[0]);   // makes and broadcasts parameters
 //   ...
 //   double loss = net.compute_parameter_gradients(images.begin(), images.end(), labels.begin());
 //   distributed.reduce(&loss);
 //   net.update_parameters(solvers, learning_rate);
 //
-// With dlib::dnn_trainer, whose solver is asked for one layer after another and has to answer at
-// once:
+// With dlib::dnn_trainer, which calls its solver for one layer after another and needs each result
+// at once:
 //
 //   using Net = dlib::add_loss_layer<ringleader::AveragedLoss<dlib::loss_multiclass_log_>, Body>;
 //   dlib::dnn_trainer<Net, ringleader::DistributedSolver<dlib::sgd>> trainer(net, ...);
 //
-// The trainer shrinks its learning rate when its loss stops falling; AveragedLoss makes that loss,
-// and so the decision, the same on all ranks.
+// The trainer shrinks its learning rate when its loss stops falling. AveragedLoss makes that loss,
+// and therefore the decision, the same on all ranks.
 #pragma once
 
 #include <ringleader/ops/broadcast.h>
@@ -68,8 +67,8 @@ std::vector<dlib::tensor*> gradients_of(Net& net) {
 template <typename Net>
 class DistributedNet {
  public:
-  /// Runs `net`, which must outlive this, on one input, because dlib allocates parameters only
-  /// then; then all ranks get the root's. Collective, blocks. Errors: mismatch.
+  /// Runs `net` on one input, because dlib allocates parameters only then, and broadcasts the
+  /// root's parameters to all ranks. `net` must outlive this. Collective, blocks. Errors: mismatch.
   DistributedNet(Net& net, const typename Net::input_type& input,
                  const OptimizerOptions& options = {})
       : net_(net), options_(options) {
@@ -77,7 +76,7 @@ class DistributedNet {
     dlib::resizable_tensor tensor;
     net_.to_tensor(inputs.begin(), inputs.end(), tensor);
     net_.subnet().forward(tensor);
-    // Now rather than when the gradients are there, which depend on them.
+    // Broadcast now rather than when the first gradients exist: those depend on the parameters.
     if (!std::exchange(options_.broadcast_parameters, false)) return;
     std::vector<Slot> slots;
     for (dlib::tensor* const parameter : dlib_adapter::parameters_of(net_)) {
@@ -90,8 +89,8 @@ class DistributedNet {
   DistributedNet(const DistributedNet&) = delete;
   DistributedNet& operator=(const DistributedNet&) = delete;
 
-  /// After compute_parameter_gradients(): replaces the gradients, and `loss` if it is given, by
-  /// their means over the ranks. Blocks. Errors: those of DistributedOptimizer.
+  /// Call after compute_parameter_gradients(). Replaces the gradients, and `loss` if it is given,
+  /// with their means over the ranks. Blocks. Errors: those of DistributedOptimizer.
   void reduce(double* loss = nullptr, SourceLocation where = SourceLocation::current()) {
     const auto gradients = dlib_adapter::gradients_of(net_);
     std::vector<const void*> addresses;
@@ -124,25 +123,25 @@ class DistributedNet {
   Net& net_;
   OptimizerOptions options_;
   double loss_ = 0;
-  std::vector<const void*> addresses_;  ///< of the gradients, which dlib may allocate anew
+  std::vector<const void*> addresses_;  ///< of the gradients, which dlib may reallocate
   std::unique_ptr<GradientReducer> reducer_;
 };
 
-/// A solver for dlib::dnn_trainer. The ranks must begin with the same parameters; dlib's are,
-/// unless the program seeds std::rand() by rank.
+/// A solver for dlib::dnn_trainer. The ranks must begin with the same parameters. dlib's are the
+/// same, unless the program seeds std::rand() by rank.
 template <typename Solver>
 class DistributedSolver {
  public:
   DistributedSolver() : DistributedSolver(Solver()) {}
-  /// solver: copied for each layer; name: of the operations, equal on all ranks.
+  /// solver: copied for each layer. name: of the operations; must be equal on all ranks.
   explicit DistributedSolver(Solver solver, std::string name = "solver")
       : solver_(std::move(solver)), name_(std::move(name)) {}
 
   // The trainer makes one copy per layer, and calls them in the same order on all ranks.
-  /// Counts layers together with the one that it is copied from.
+  /// Shares the count of layers with the object that it is copied from.
   DistributedSolver(const DistributedSolver& other)
       : solver_(other.solver_), name_(other.name_), layers_(other.layers_) {}
-  /// Likewise.
+  /// Shares the count of layers likewise.
   DistributedSolver& operator=(const DistributedSolver& other) {
     solver_ = other.solver_;
     name_ = other.name_;
@@ -151,7 +150,7 @@ class DistributedSolver {
     return *this;
   }
 
-  /// Of the wrapped solver; the trainer asks for it.
+  /// The wrapped solver's weight decay; the trainer asks for it.
   float get_weight_decay() const { return solver_.get_weight_decay(); }
 
   /// Averages the gradient over the ranks, then returns the wrapped solver's update. Blocks.
@@ -166,8 +165,9 @@ class DistributedSolver {
     return solver_(learning_rate, layer, averaged_);
   }
 
-  /// Errors: unsupported on all ranks but 0: dnn_trainer writes its synchronization file so, and
-  /// the ranks would write one over the other. Only rank 0 calls set_synchronization_file().
+  /// Writes the wrapped solver's state, as dnn_trainer does for its synchronization file. Errors:
+  /// unsupported on all ranks but 0, because the ranks would overwrite each other's files. Only
+  /// rank 0 calls set_synchronization_file().
   friend void serialize(const DistributedSolver& item, std::ostream& out) {
     if (rank() != 0) {
       throw Error(Status(Code::unsupported, "DistributedSolver '" + item.name_ +
@@ -195,7 +195,8 @@ class DistributedSolver {
   dlib::resizable_tensor averaged_;
 };
 
-/// A loss layer whose value is the mean over the ranks; its gradient stays that of the local batch.
+/// A loss layer whose value is the mean over the ranks. Its gradient remains that of the local
+/// batch.
 template <typename Loss>
 class AveragedLoss : public Loss {
  public:

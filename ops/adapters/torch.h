@@ -11,20 +11,20 @@
 //   optimizer.step();
 //
 // When backward() returns, gradients are those of all ranks: they can be clipped, inspected, or
-// dropped. Several passes before a step add up, and each is reduced (inside no_sync() it is not);
-// one that throws gives the step up. A gradient is announced by a hook that runs after it was
-// accumulated, once per parameter and pass (the hooks that Tensor::register_hook() makes run
-// before, and see only the newest part); what is there without having been announced is reduced
-// when the pass ends, or by step(). A parameter that takes no part in a rank's loss contributes
-// zeros; one that takes part in no rank's has no gradient, and is not stepped, as in one process.
+// dropped. Several passes before a step add up, and each is reduced, except inside no_sync(). A
+// pass that throws gives the step up. A hook announces each gradient after it has been accumulated,
+// once per parameter and pass. (Hooks made by Tensor::register_hook() run earlier and see only the
+// newest part.) A gradient that exists without having been announced is reduced when the pass ends,
+// or by step(). A parameter that takes no part in a rank's loss contributes zeros on that rank. One
+// that takes no part in any rank's loss has no gradient and is not stepped, as in one process.
 // Gradients live in memory that the ranks of a node share, and are reduced there. Parameter groups,
 // options and state stay reachable through `optimizer->`.
 //
-// Errors name parameters by group and index, or as the module does:
+// Errors name parameters by group and index, or, with this option, as the module does:
 //
 //   options.parameter_names = ringleader::parameter_names(*model);
 //
-// Buffers are no parameters: broadcast_buffers(*model) copies rank 0's.
+// Buffers are not parameters: broadcast_buffers(*model) copies rank 0's.
 #pragma once
 
 #include <ringleader/ops/adapters/torch_gradient.h>
@@ -48,9 +48,9 @@
 #include <vector>
 
 namespace ringleader {
-/// Whether an optimizer updates each element by what it knows of that element alone, so that its
-/// state can be divided among the ranks. Specialize it for one of your own that does; L-BFGS, LAMB,
-/// LARS and Muon do not.
+/// Whether an optimizer's update of each element depends on that element alone, so that its state
+/// can be divided among the ranks. Specialize it for an optimizer of your own if this holds. It
+/// does not hold for L-BFGS, LAMB, LARS and Muon.
 template <typename Optimizer>
 struct IsElementwise : std::bool_constant<std::is_same_v<Optimizer, torch::optim::SGD> ||
                                           std::is_same_v<Optimizer, torch::optim::Adam> ||
@@ -84,7 +84,7 @@ class OptimizerAdapter<Optimizer,
     return slots;
   }
 
-  /// Also hooks parameters that have been thawed since.
+  /// Also hooks parameters that have been unfrozen since.
   void look(Optimizer& optimizer, std::vector<SlotNow>& now) {
     now.clear();
     std::size_t index = 0;
@@ -128,8 +128,9 @@ class OptimizerAdapter<Optimizer,
     });
   }
 
-  /// What some rank has used has a gradient on all; what none has used stays as it is.
-  /// Errors: invalid_argument for a gradient that has come after the step's were reduced.
+  /// A parameter that some rank has used gets a gradient on all ranks. One that no rank has used
+  /// stays as it is.
+  /// Errors: invalid_argument for a gradient that was set after those of the step were reduced.
   void set_used(const std::vector<bool>& used) {
     used_ = used;
     for (std::size_t i = 0; i < gradients_.size(); ++i) {
@@ -150,7 +151,7 @@ class OptimizerAdapter<Optimizer,
     }
   }
 
-  /// Sets the gradients of the whole parameters to zero, where pieces are stepped.
+  /// With sharding, where pieces are stepped: sets the gradients of the whole parameters to zero.
   void zero_whole() {
     for (const auto& gradient : gradients_) gradient->own().zero_();
   }
@@ -162,7 +163,7 @@ class OptimizerAdapter<Optimizer,
     torch_adapter::shape_state(optimizer, like);
   }
 
-  /// Replaces the parameters of every group by the pieces of that group.
+  /// Replaces the parameters of every group with the pieces of that group.
   void shard(Optimizer& optimizer, const std::vector<Slot>& shards) {
     auto& groups = optimizer.param_groups();
     forget_fresh_state(optimizer);
@@ -207,14 +208,14 @@ class OptimizerAdapter<Optimizer,
  private:
   using State = std::decay_t<decltype(std::declval<Optimizer&>().state())>;
 
-  /// What the optimizer steps instead of a part of a parameter.
+  /// A tensor that the optimizer steps in place of a part of a parameter.
   struct Piece {
     torch::Tensor parameter;
     torch::Tensor gradient;
     std::size_t part_of = 0;
   };
 
-  /// A piece of what has no gradient has none, and is left alone.
+  /// A piece of a parameter without a gradient has none either, and is left alone.
   void give_pieces() {
     for (Piece& piece : pieces_) {
       piece.parameter.mutable_grad() = used_[piece.part_of] ? piece.gradient : torch::Tensor();
@@ -247,7 +248,7 @@ class OptimizerAdapter<Optimizer,
     return torch::from_blob(view.data(), view.shape(), torch_adapter::type_of(view.dtype()));
   }
 
-  /// Adagrad has a state from the beginning, which is dropped if no step was made.
+  /// Adagrad has state from the beginning. It is dropped if no step has been made.
   static void forget_fresh_state(Optimizer& optimizer) {
     for (const auto& entry : optimizer.state()) {
       const auto* adagrad = dynamic_cast<torch::optim::AdagradParamState*>(entry.second.get());
@@ -293,7 +294,7 @@ inline void broadcast_buffers(const torch::nn::Module& module, int root = 0,
                               ProcessSet process_set = {},
                               SourceLocation where = SourceLocation::current()) {
   const torch::NoGradGuard no_grad;
-  std::vector<std::pair<torch::Tensor, torch::Tensor>> copies;  // of those with gaps
+  std::vector<std::pair<torch::Tensor, torch::Tensor>> copies;  // of buffers with gaps
   std::vector<Slot> buffers;
   for (const auto& item : module.named_buffers()) {
     torch::Tensor buffer = item.value();
@@ -308,7 +309,7 @@ inline void broadcast_buffers(const torch::nn::Module& module, int root = 0,
   for (auto& [buffer, copy] : copies) buffer.copy_(copy);
 }
 
-/// Replaces floating-point buffers by their averages over the ranks. Collective, blocks.
+/// Replaces floating-point buffers with their averages over the ranks. Collective, blocks.
 inline void average_buffers(const torch::nn::Module& module, ProcessSet process_set = {}) {
   std::vector<TensorView> buffers;
   for (const auto& item : module.named_buffers()) {

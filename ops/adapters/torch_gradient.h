@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// LibTorch's tensors as views, gradients that the library keeps at places of its own, and the hooks
-// by which it learns of a backward pass. Included by torch.h.
+// Views of LibTorch's tensors, gradients that the library keeps in memory of its own, and the hooks
+// that tell it about a backward pass. Included by torch.h.
 #pragma once
 
 #include <ringleader/core/status.h>
@@ -58,7 +58,7 @@ inline torch::ScalarType type_of(DType dtype) {
   throw Error(Status(Code::unsupported, "shards are of floating-point numbers"));
 }
 
-/// All elements of a tensor in host memory that has no gaps, in the order in which they lie.
+/// All elements of a tensor in host memory without gaps, in memory order.
 inline TensorView view_of(const torch::Tensor& tensor, const std::string& name) {
   if (tensor.is_sparse()) {
     throw Error(
@@ -74,7 +74,7 @@ inline TensorView view_of(const torch::Tensor& tensor, const std::string& name) 
           dtype_of(tensor.scalar_type())};
 }
 
-/// The same for what is only copied: of types that cannot be reduced, the bytes.
+/// The same for tensors that are only copied. Types that cannot be reduced are viewed as bytes.
 inline TensorView bytes_or_elements(const torch::Tensor& tensor, const std::string& name) {
   switch (tensor.scalar_type()) {
     case torch::kFloat32:
@@ -90,8 +90,8 @@ inline TensorView bytes_or_elements(const torch::Tensor& tensor, const std::stri
   }
 }
 
-/// The gradient of one parameter as a tensor at a place of ours. zero_grad() of 2.x drops the
-/// gradient, and backward() then makes another one: restore() brings that back to our place.
+/// The gradient of one parameter as a tensor in memory of ours. In 2.x, zero_grad() drops the
+/// gradient and backward() then makes another one: bring() brings that back to our memory.
 class Gradient {
  public:
   Gradient(torch::Tensor parameter, std::string name)
@@ -108,7 +108,7 @@ class Gradient {
   const std::string& name() const { return name_; }
   bool is_there() const { return parameter_.grad().defined(); }
 
-  /// The elements are there already.
+  /// Keeps the gradient at `memory` from now on. The elements are there already.
   void move_to(void* memory) {
     // A tensor of its own rather than a view, which zero_grad() of 1.13 could not detach.
     own_ = memory == home_.data_ptr()
@@ -118,7 +118,7 @@ class Gradient {
     if (is_there()) parameter_.mutable_grad() = own_;
   }
 
-  /// Brings the gradient to our place if it lies elsewhere.
+  /// Copies the gradient to our memory if it is elsewhere.
   void bring() {
     const torch::Tensor now = parameter_.grad();
     if (now.is_sparse()) static_cast<void>(view_of(now, name_));  // throws
@@ -134,10 +134,10 @@ class Gradient {
     parameter_.mutable_grad() = own_;
   }
 
-  /// Makes what is at our place the parameter's gradient.
+  /// Makes the tensor in our memory the parameter's gradient.
   void put() { parameter_.mutable_grad() = own_; }
 
-  /// Errors: invalid_argument if the model has been changed so that it no longer fits.
+  /// Errors: invalid_argument if the model has been changed so that the gradient no longer fits.
   void check(const torch::Tensor& listed) const {
     const bool same = listed.unsafeGetTensorImpl() == parameter_.unsafeGetTensorImpl();
     if (same && listed.scalar_type() == own_.scalar_type() && listed.sizes() == own_.sizes())
@@ -158,12 +158,12 @@ class Gradient {
 using AccumulatorPointer =
     std::decay_t<decltype(torch::autograd::impl::grad_accumulator(std::declval<torch::Tensor>()))>;
 
-/// What the hooks of one wrapper share. A hook that outlives the wrapper does nothing.
+/// State that the hooks of one wrapper share. A hook that outlives the wrapper does nothing.
 struct Hooks : std::enable_shared_from_this<Hooks> {
   explicit Hooks(BackwardEvents callbacks) : events(std::move(callbacks)) {}
 
-  /// One backward pass, from its first gradient on. The engine drops it with its callbacks, also if
-  /// the pass throws.
+  /// One backward pass, from its first gradient on. The engine destroys it along with its
+  /// callbacks, even if the pass throws.
   struct Pass {
     explicit Pass(std::weak_ptr<Hooks> owner) : hooks(std::move(owner)) {}
     ~Pass() {
@@ -199,7 +199,7 @@ struct Hooks : std::enable_shared_from_this<Hooks> {
 
   BackwardEvents events;
   std::weak_ptr<Pass> pass;
-  std::vector<AccumulatorPointer> accumulators;  ///< kept, or hooks are lost
+  std::vector<AccumulatorPointer> accumulators;  ///< kept alive, or the hooks would be lost
 };
 
 class ReadyHook : public torch::autograd::FunctionPostHook {

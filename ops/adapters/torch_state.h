@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What LibTorch's own optimizers keep from step to step, as named tensors, and the settings that
-// must be equal on all ranks. Included by torch.h.
+// The state of LibTorch's own optimizers as named tensors, and those of their settings that must be
+// equal on all ranks. Included by torch.h.
 #pragma once
 
 #include <ringleader/ops/optimizer_adapter.h>
@@ -24,8 +24,8 @@ namespace ringleader::torch_adapter {
 
 TensorView bytes_or_elements(const torch::Tensor& tensor, const std::string& name);
 
-/// How the optimizer's map of states names a parameter: by a string up to LibTorch 2.0, by an
-/// address later.
+/// The key of a parameter in the optimizer's map of states: a string up to LibTorch 2.0, an address
+/// later.
 template <typename State>
 auto key_of(const torch::Tensor& parameter) {
   using Key = typename State::key_type;
@@ -38,8 +38,8 @@ auto key_of(const torch::Tensor& parameter) {
   }
 }
 
-/// Calls visit(name, member) with the tensors and counters of a parameter's state, if LibTorch has
-/// such a one; returns whether it has.
+/// Calls visit(name, member) for the tensors and counters of a parameter's state. Returns false if
+/// the state is none of LibTorch's.
 template <typename Visit>
 bool visit_members(torch::optim::OptimizerParamState& state, const Visit& visit) {
   const auto adam = [&](auto& moments) {
@@ -79,7 +79,8 @@ bool visit_members(torch::optim::OptimizerParamState& state, const Visit& visit)
   return true;
 }
 
-/// An empty state of the kind that the optimizer keeps; null if it is none of LibTorch's.
+/// An empty state of the kind that the optimizer keeps; null if the optimizer is none of
+/// LibTorch's.
 inline std::unique_ptr<torch::optim::OptimizerParamState> new_state(
     const torch::optim::Optimizer& optimizer) {
   using namespace torch::optim;
@@ -121,7 +122,7 @@ struct StateCollector {
   }
 };
 
-/// Gives a member of a state the tensors that some rank has; counters are there anyway.
+/// Gives a member of a state tensors of the shapes that another rank has. Counters exist anyway.
 struct StateShaper {
   const std::vector<StateShape>& like;
   const torch::Tensor& parameter;
@@ -129,7 +130,7 @@ struct StateShaper {
 
   torch::Tensor make(const StateShape& shape) const {
     const torch::TensorOptions options = parameter.options().requires_grad(false);
-    // In the order of elements that the optimizer would choose.
+    // With the memory layout that the optimizer would choose.
     if (parameter.sizes().vec() == shape.shape) return torch::zeros_like(parameter.detach());
     return torch::zeros(shape.shape, options);
   }
@@ -233,7 +234,7 @@ class Settings {
     add("amsgrad", options.amsgrad() ? 1 : 0);
   }
 
-  /// A program's own: get_lr() of the base class throws.
+  /// For a program's own optimizer: get_lr() of the base class throws.
   void visit_other(const torch::optim::OptimizerOptions& options) {
     try {
       add("the learning rate", options.get_lr());

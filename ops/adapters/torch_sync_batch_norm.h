@@ -2,13 +2,13 @@
 //
 // SyncBatchNorm: LibTorch's batch normalization over the samples of all ranks, for 2 to 5
 // dimensions, [samples, channels, ...]. Parameters and buffers are those of BatchNorm, so saved
-// modules serve both.
+// modules can be loaded into either.
 //
 //   ringleader::SyncBatchNorm norm(torch::nn::BatchNormOptions(64).momentum(0.1));
 //
-// Every rank must run forward() and backward() of its layers in the same order, the layers be made
-// in the same order, and all ranks have some sample. As the gradient of a rank's loss then depends
-// on the others' samples, the loss must be a mean over equally many samples on all ranks.
+// All ranks must create their layers in the same order, run forward() and backward() of them in the
+// same order, and have at least one sample. Because the gradient of a rank's loss depends on the
+// others' samples, the loss must be a mean over the same number of samples on all ranks.
 #pragma once
 
 #include <ringleader/ops/adapters/torch.h>
@@ -25,14 +25,14 @@
 namespace ringleader {
 namespace torch_adapter {
 
-/// All dimensions but the channels'.
+/// All dimensions except that of the channels.
 inline std::vector<std::int64_t> sample_dims(const torch::Tensor& x) {
   std::vector<std::int64_t> dims = {0};
   for (std::int64_t d = 2; d < x.dim(); ++d) dims.push_back(d);
   return dims;
 }
 
-/// A value per channel in a shape that broadcasts over x.
+/// One value per channel, in a shape that broadcasts over x.
 inline torch::Tensor per_channel(const torch::Tensor& values, const torch::Tensor& x) {
   std::vector<std::int64_t> shape(static_cast<std::size_t>(x.dim()), 1);
   shape[1] = x.size(1);
@@ -68,7 +68,7 @@ struct Normalize : torch::autograd::Function<Normalize> {
     const torch::Tensor& y = saved[0];
     const torch::Tensor& dy = gradients[0];
     const auto dims = sample_dims(y);
-    // Of all ranks' samples: the gradients, and how they go with y.
+    // Sums over all ranks' samples: of the gradients, and of their products with y.
     const torch::Tensor sums = torch::stack(
         {dy.sum(dims, false, torch::kFloat64), (dy * y).sum(dims, false, torch::kFloat64)});
     const std::string name = context->saved_data["name"].toStringRef();
@@ -92,7 +92,7 @@ class SyncBatchNormImpl
   explicit SyncBatchNormImpl(const torch::nn::BatchNormOptions& chosen)
       : Base(chosen), name_("sync_batch_norm/" + std::to_string(next_number())) {}
 
-  /// Collective while training, blocks.
+  /// Collective and blocking while training.
   torch::Tensor forward(const torch::Tensor& x) {
     _check_input_dim(x);
     if (!this->is_training() && this->options.track_running_stats()) {
@@ -117,7 +117,8 @@ class SyncBatchNormImpl
                 x.sizes());
   }
 
-  /// As BatchNorm does: the unbiased variance, and without a momentum the mean over all batches.
+  /// Updates the running statistics as BatchNorm does: with the unbiased variance, and without a
+  /// momentum as the mean over all batches.
   void keep(std::int64_t count, const torch::Tensor& means, const torch::Tensor& variances) {
     const torch::NoGradGuard no_grad;
     this->num_batches_tracked += 1;
@@ -138,7 +139,7 @@ class SyncBatchNormImpl
 
   std::string name_;
 };
-/// The module's holder, as LibTorch's modules have one.
+/// The module's holder, as for LibTorch's own modules.
 TORCH_MODULE(SyncBatchNorm);
 
 }  // namespace ringleader

@@ -14,7 +14,7 @@ struct Refusal {
   std::string_view why;
 };
 
-/// Everything else works.
+/// All other combinations work.
 constexpr Refusal kRefusals[] = {
     {Feature::virtual_workers, Feature::compression,
      "it would round between the virtual workers of different ranks"},

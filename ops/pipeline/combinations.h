@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which features of DistributedOptimizer go together: the one table. README.md prints it.
+// The one table of which features of DistributedOptimizer can be combined. README.md prints it.
 #pragma once
 
 #include <ringleader/core/types.h>
@@ -28,16 +28,16 @@ constexpr int kFeatureCount = 10;
 
 std::string_view name_of(Feature feature);
 
-/// Why the two, in any order, cannot be combined; empty if they can.
+/// Why the two cannot be combined, in either order; empty if they can.
 std::string_view refusal_of(Feature a, Feature b);
 
-/// Those that the options ask for.
+/// The features that the options ask for.
 std::vector<Feature> features_of(const OptimizerOptions& options, Device device);
 
 /// Throws invalid_argument naming two features of the options that cannot be combined.
 void check_combinations(const OptimizerOptions& options, Device device);
 
-/// The same for one that the program uses beside them.
+/// The same for a feature that the program uses in addition to the options.
 void check_combination(Feature feature, const OptimizerOptions& options, Device device);
 
 }  // namespace ringleader

@@ -20,7 +20,7 @@ constexpr int kLeastExponent = -1074;
 
 constexpr std::int64_t kAdditions = std::int64_t{1} << 30;
 
-/// In one order for every line: four sums over every fourth element.
+/// In the same order for every line: four sums, each over every fourth element.
 template <typename T>
 double squares_of(const T* values, std::size_t count) {
   double sums[4] = {0, 0, 0, 0};
@@ -56,7 +56,7 @@ void ExactSum::add(double value) {
   const auto digit = static_cast<std::size_t>(place / kDigitBits);
   const int shift = place % kDigitBits;
   const std::uint64_t low = (mantissa & kDigitMask) << shift;
-  const std::uint64_t high = (mantissa >> kDigitBits) << shift;  // 21 bits and up to 31
+  const std::uint64_t high = (mantissa >> kDigitBits) << shift;  // 21 bits plus up to 31
   const std::uint64_t middle = (low >> kDigitBits) + (high & kDigitMask);
   digits_[digit] += static_cast<std::int64_t>(low & kDigitMask);
   digits_[digit + 1] += static_cast<std::int64_t>(middle);
@@ -94,7 +94,7 @@ double ExactSum::value() {
   if (digits_[kDigits + 1] > 0) return std::numeric_limits<double>::quiet_NaN();
   if (digits_[kDigits] > 0) return std::numeric_limits<double>::infinity();
   carry();
-  // From the top: after the first digits what is added no longer counts.
+  // From the top: after the first few digits, the rest no longer changes the sum.
   double sum = 0;
   for (std::size_t i = kDigits; i-- > 0;) {
     if (digits_[i] == 0) continue;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a GradientReducer finds out about its step: that ranks part ways, that the program has
-// changed something since it wrapped the optimizer, that ranks have no more data.
+// What a GradientReducer finds out about its step: that ranks diverge, that the program has changed
+// something since it wrapped the optimizer, that ranks have no more data.
 #include <ringleader/core/log.h>
 #include <ringleader/ops/broadcast.h>
 #include <ringleader/ops/collectives.h>
@@ -17,8 +17,13 @@
 namespace ringleader {
 namespace {
 
-/// Steps in which others were announced until a gradient that was not is worth a warning.
+/// A gradient that was not announced in this many steps, while others were, is worth a warning.
 constexpr int kUnannouncedSteps = 100;
+
+/// The same tensor elsewhere in the same kind of memory.
+TensorView at_address(const TensorView& view, void* address) {
+  return TensorView(address, view.shape(), view.dtype(), view.device()).on(view.stream());
+}
 
 }  // namespace
 
@@ -53,7 +58,7 @@ void GradientReducer::Impl::judge(const StepHeard& heard, bool abandons, SourceL
   compare_scalars(hooks_.scalars(), options_, where);
 }
 
-/// A gradient that never comes is often a layer that was forgotten.
+/// A gradient that never comes often means a forgotten layer.
 void GradientReducer::Impl::count_unannounced() {
   if (!announced_ || !begun()) return;
   std::string names;
@@ -78,7 +83,7 @@ void GradientReducer::Impl::report_unused() const {
   }
 }
 
-/// Before a step: what the program has changed since the optimizer was wrapped.
+/// Before a step: checks what the program has changed since the optimizer was wrapped.
 void GradientReducer::Impl::check(SourceLocation where) {
   const std::lock_guard lock(mutex_);
   if (state_unknown_) {
@@ -111,7 +116,7 @@ void GradientReducer::Impl::check(SourceLocation where) {
                       slot.name, now.parameter_count, now.gradient_count, slot.parameter.count()));
     }
     if (now.parameter != slot.parameter.data()) {
-      slot.parameter = TensorView(now.parameter, slot.parameter.shape(), slot.parameter.dtype());
+      slot.parameter = at_address(slot.parameter, now.parameter);
     }
     if (now.gradient == slot.gradient.data()) continue;
     if (now.gradient == nullptr) {
@@ -123,12 +128,12 @@ void GradientReducer::Impl::check(SourceLocation where) {
                                    "announced; announce it when it is in its place",
                                    slot.name));
     }
-    slot.gradient = TensorView(now.gradient, slot.gradient.shape(), slot.gradient.dtype());
+    slot.gradient = at_address(slot.gradient, now.gradient);
     pipeline_->moved(i);
   }
 }
 
-/// This rank has no more data. What it has begun it completes.
+/// This rank has no more data. It completes what it has begun.
 void GradientReducer::Impl::finish_join() {
   {
     const std::lock_guard lock(mutex_);
@@ -152,8 +157,8 @@ void GradientReducer::Impl::finish_join() {
   periods_ = 0;
 }
 
-/// Nobody else has this rank's shard of the state, so it steps with the others, on gradients of
-/// theirs, until no rank has data. Then all have the same parameters, and each its state.
+/// No other rank has this rank's shard of the state, so it steps along with the others, on their
+/// gradients, until no rank has data. Then all ranks have the same parameters, and each its state.
 void GradientReducer::Impl::join_shards() {
   for (bool others_have_data = true; others_have_data;) {
     bool steps = false;

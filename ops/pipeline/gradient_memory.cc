@@ -30,7 +30,7 @@ GradientMemory::GradientMemory(std::vector<Slot>& slots, DType compressed,
       wires_(slots.size()),
       homes_(slots.size(), nullptr) {
   const bool on_host = slots_.front().gradient.device() == Device::host;
-  // On a device as close together as kernels like it: what is not scattered needs no packing.
+  // On a device, as close together as kernels allow: contiguous gradients need no packing.
   const std::size_t unit = on_host ? kCacheLine : kDeviceAlignment;
   std::vector<std::size_t> room(slots_.size());
   std::size_t total = 0;
@@ -45,8 +45,8 @@ GradientMemory::GradientMemory(std::vector<Slot>& slots, DType compressed,
   }
   if (total > 0) memory_ = allocate(total, on_host);
   auto* next = static_cast<std::byte*>(memory_.get());
-  // In the order of the plan's batches, as a rule (protocol/fusion.h), so that a whole batch is one
-  // piece.
+  // Usually the order of the plan's batches (protocol/fusion.h), so that a whole batch is
+  // contiguous.
   for (std::size_t k = 0; k < slots_.size(); ++k) {
     const std::size_t i = packed_ ? k : slots_.size() - 1 - k;
     place(i, room[i] > 0 || packed_ ? next : nullptr);
@@ -73,13 +73,13 @@ void GradientMemory::move_gradient(Slot& slot, void* to) {
   slot.move_gradient(to);
 }
 
-/// On a device gradients are converted as they are packed.
+/// On a device, gradients are converted as they are packed.
 DType GradientMemory::travelling(const TensorView& gradient) const {
   if (gradient.device() != Device::host) return gradient.dtype();
   return wire_type(gradient.dtype(), compressed_);
 }
 
-/// `memory` is null for what stays where it is.
+/// `memory` is null for a gradient that stays where it is.
 void GradientMemory::place(std::size_t index, std::byte* memory) {
   Slot& slot = slots_[index];
   const DType travels = travelling(slot.gradient);
@@ -110,7 +110,7 @@ void GradientMemory::moved(std::size_t index) {
   if (!packed_ && wires_[index].dtype() == slots_[index].gradient.dtype()) {
     wires_[index] = slots_[index].gradient;
   }
-  homes_[index] = nullptr;  // it is the program's again
+  homes_[index] = nullptr;  // it belongs to the program again
 }
 
 void GradientMemory::compress(std::size_t index) {

@@ -19,12 +19,13 @@
 namespace ringleader {
 namespace {
 
-/// How often what must agree (learning rates) is compared; it costs the adapter a visit.
+/// Settings that must agree (learning rates) are compared once in this many periods. Each
+/// comparison costs the adapter a visit.
 constexpr std::uint64_t kPeriodsPerComparison = 16;
 
-/// Gradients of so many bytes in all are submitted when the last has been announced: there is
-/// nothing to overlap, one batch costs less than several, and a backward pass that fails leaves
-/// none of them on its way.
+/// Gradients of up to this many bytes in all are submitted together, when the last one has been
+/// announced: there is nothing to overlap, one batch costs less than several, and a backward pass
+/// that fails leaves none of them in flight.
 constexpr std::size_t kTogetherBytes = 64 << 10;
 
 std::size_t bytes_of(const std::vector<Slot>& slots) {
@@ -33,7 +34,7 @@ std::size_t bytes_of(const std::vector<Slot>& slots) {
   return bytes;
 }
 
-/// The 20 bits of a hash that travel.
+/// The 20 bits of a hash that are sent.
 std::uint32_t folded(std::uint64_t hash) { return static_cast<std::uint32_t>(hash & 0xfffffU); }
 
 std::uint32_t hash_of(const std::vector<std::pair<std::string, double>>& scalars) {
@@ -80,10 +81,9 @@ GradientReducer::Impl::Impl(std::vector<Slot> slots, GradientMeaning meaning,
                                          : options_.passes_per_step;
   if (options_.virtual_workers > 0) sums_.assign(parameters_, TreeAccumulator(passes_));
   together_ = bytes_of(slots_) <= kTogetherBytes && slots_[0].gradient.device() == Device::host;
-  claim_.emplace(slots_, options_.name);  // before what is wrapped already can be moved
+  claim_.emplace(slots_, options_.name);  // before anything that is already wrapped can be moved
   if (slots_.front().gradient.device() == Device::host) {
-    // In the type of the gradients, so that it needs no batch of its own; rounded it would be
-    // wrong.
+    // In the type of the gradients, so that it needs no batch of its own. It must not be rounded.
     const bool has_f32 = std::any_of(slots_.begin(), slots_.end(), [](const Slot& slot) {
       return slot.gradient.dtype() == DType::f32;
     });
@@ -113,8 +113,8 @@ GradientReducer::Impl::Impl(std::vector<Slot> slots, GradientMeaning meaning,
   log_options();
 }
 
-/// If the program ends the wrapper while some gradients are on their way, the others' memory must
-/// stay until those have arrived, and so must ours: the step ends with what there is.
+/// If the program destroys the wrapper while gradients are in flight, the other ranks' memory and
+/// ours must stay until those have arrived: the step ends with what there is.
 GradientReducer::Impl::~Impl() {
   const std::lock_guard lock(mutex_);
   report_unused();
@@ -122,7 +122,7 @@ GradientReducer::Impl::~Impl() {
   try {
     submit_rest(false, {});
     static_cast<void>(pipeline_->wait_for_all());
-  } catch (const Error&) {  // the library is over, and nothing on its way any more
+  } catch (const Error&) {  // the library has ended, and nothing is in flight any more
   }
 }
 
@@ -160,10 +160,10 @@ void GradientReducer::Impl::ready(std::size_t index, SourceLocation where) {
   take(index, runtime::Runtime::Wake::yes, where);
 }
 
-/// Either the pass before has failed, and the program has begun the next one, or it computes
-/// several passes per step and does not say so. The first may go on: a mean over the ranks of what
-/// has been averaged is the same again. In the second case the next pass writes to gradients on
-/// their way.
+/// Either the previous pass has failed and the program has begun the next one, or the program
+/// computes several passes per step without saying so. In the first case it may go on: averaging
+/// what has been averaged already gives the same again. In the second case the next pass writes to
+/// gradients in flight.
 void GradientReducer::Impl::announced_again(std::size_t index, SourceLocation where) {
   const bool whole = std::all_of(announcements_.begin(), announcements_.end(),
                                  [](int announcements) { return announcements > 0; });
@@ -195,7 +195,8 @@ void GradientReducer::Impl::take(std::size_t index, runtime::Runtime::Wake wake,
   for (std::size_t i = parameters_; all && i-- > 0;) submit(i, wake, where);
 }
 
-/// What no pass has computed on this rank counts as zeros, unless it is there all the same.
+/// A gradient that no pass has computed on this rank counts as zeros, unless it exists all the
+/// same.
 void GradientReducer::Impl::prepare_missing(std::size_t index) {
   if (!announced_ || announcements_[index] > 0 || held_back_[index]) return;
   if (hooks_.missing != nullptr && hooks_.missing(index)) {
@@ -230,8 +231,8 @@ void GradientReducer::Impl::end_worker() {
   ++passes_done_;
 }
 
-/// The backward pass has ended: what it has not announced is submitted now, so that whoever waits
-/// for several optimizers waits for none that lacks something.
+/// The backward pass has ended. Submits the gradients that it has not announced, so that a program
+/// that waits for several optimizers does not wait for one that lacks some.
 bool GradientReducer::Impl::submit_pass(SourceLocation where) {
   const std::lock_guard lock(mutex_);
   const bool last_pass =
@@ -243,8 +244,8 @@ bool GradientReducer::Impl::submit_pass(SourceLocation where) {
   return true;
 }
 
-/// A program that announces its gradients says by that when a step begins that follows one that was
-/// left out. Of the others it is told by what the gradients hold.
+/// A program that announces its gradients thereby says when a new step begins after a skipped one.
+/// For other programs, only the contents of the gradients tell.
 bool GradientReducer::Impl::tells() const {
   return announced_ || !sums_.empty() || !has_agreement();
 }
@@ -272,9 +273,10 @@ void GradientReducer::Impl::synchronize(bool for_step, SourceLocation where) {
   if (!for_step) remember_gradients();
 }
 
-/// The gradients have been reduced in this step. Either the program has left it out, and these are
-/// the next one's, or it has changed them since on all ranks alike. For a mean both is right; a sum
-/// must not be taken of what is a sum already, and that is equal on all ranks.
+/// The gradients have been reduced in this step already. Either the program has skipped the step
+/// and these belong to the next one, or it has changed them since, in the same way on all ranks.
+/// For a mean, reducing is right in both cases. A sum must not be summed again; it is recognized by
+/// being equal on all ranks.
 void GradientReducer::Impl::reduce_again(SourceLocation where) {
   const bool sums = meaning_ == GradientMeaning::sum;
   const auto before = sums ? copies() : std::vector<std::vector<std::byte>>();
@@ -324,7 +326,7 @@ void GradientReducer::Impl::abandon_step(SourceLocation where) {
   forget_passes();
 }
 
-/// The program sets all gradients to zero. Where a step has begun, that gives it up.
+/// The program sets all gradients to zero. If a step has begun, that gives it up.
 void GradientReducer::Impl::zero(SourceLocation where) {
   const std::lock_guard lock(mutex_);
   if (!synchronized_ && (failed_pass_ || begun())) complete(true, where);
@@ -347,7 +349,8 @@ void GradientReducer::Impl::pass_failed() {
 
 void GradientReducer::Impl::note_failed_pass() { failed_pass_ = !synchronized_ && begun(); }
 
-/// Completes a step that nobody wants. What the program has put into its gradients since stays.
+/// Completes a step whose result is not used. Keeps what the program has put into its gradients
+/// since.
 void GradientReducer::Impl::give_up(SourceLocation where) {
   const auto kept = copies();
   complete(true, where);
@@ -356,7 +359,7 @@ void GradientReducer::Impl::give_up(SourceLocation where) {
   forget_passes();
 }
 
-/// Every rank has submitted every slot when this returns. Throws after that, if at all.
+/// When this returns, every rank has submitted every slot. It throws only after that.
 void GradientReducer::Impl::complete(bool abandons, SourceLocation where) {
   submit_rest(abandons, where);
   const Status first_error = pipeline_->wait_for_all();
@@ -398,7 +401,7 @@ void GradientReducer::Impl::submit_rest(bool abandons, SourceLocation where) {
   submit(parameters_, runtime::Runtime::Wake::no, where);
 }
 
-/// When all ranks have joined they may have made different numbers of steps; from there on they
+/// When all ranks have joined, they may have made different numbers of steps. From then on they
 /// count alike.
 void GradientReducer::Impl::notice_joins() {
   const auto runtime = runtime_.lock();
@@ -416,7 +419,7 @@ void GradientReducer::Impl::submit(std::size_t index, runtime::Runtime::Wake wak
   submitted_[index] = true;
 }
 
-/// Rare: the transport has divided by the size of the set, and some rank has joined.
+/// Rare: the transport has divided by the size of the set, but some rank has joined.
 void GradientReducer::Impl::divide_by_contributors(int ranks) {
   if (ranks == set_size_ || ranks == 0 || meaning_ == GradientMeaning::sum) return;
   for (const Slot& slot : pipeline_->stepped()) {

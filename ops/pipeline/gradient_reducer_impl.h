@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is behind GradientReducer and the guards of DistributedOptimizer: which gradients are
-// complete, and what belongs to a step.
+// The implementation of GradientReducer and of DistributedOptimizer's guards: it knows which
+// gradients are complete and what belongs to a step.
 //
 //            ready()               all ranks have all           begin_step(), or the next ready()
 //   idle ------------> announcing ----------------> synchronized ---------------------> idle
@@ -105,9 +105,9 @@ class GradientReducer::Impl {
   std::weak_ptr<runtime::Runtime> runtime_;
   const ReducerHooks hooks_;
   std::shared_ptr<DevicePort> device_;      ///< null without an accelerator
-  std::optional<StepAgreement> agreement_;  ///< not for gradients in device memory
+  std::optional<StepAgreement> agreement_;  ///< none for gradients in device memory
   std::optional<ParameterClaim> claim_;
-  bool together_ = false;  ///< the gradients are submitted when all are there
+  bool together_ = false;  ///< the gradients are submitted when all are complete
   int passes_ = 1;         ///< per step
   std::unique_ptr<Pipeline> pipeline_;
   std::vector<TreeAccumulator> sums_;  ///< per parameter; empty without virtual workers
@@ -115,7 +115,7 @@ class GradientReducer::Impl {
   mutable std::mutex mutex_;
   std::vector<int> announcements_;  ///< per parameter: in this step
   std::vector<bool> held_back_;     ///< per parameter: announced inside no_sync() in this step
-  std::vector<bool> used_here_;     ///< per parameter: announced in this step, or there
+  std::vector<bool> used_here_;     ///< per parameter: announced in this step, or found anyway
   std::vector<bool> submitted_;     ///< per slot: in flight
   std::vector<int> unannounced_;    ///< per parameter: steps in a row that announced others
   std::vector<bool> ever_used_;     ///< per parameter: in some step
@@ -125,15 +125,15 @@ class GradientReducer::Impl {
   bool synchronized_ = false;
   bool all_abandon_ = false;     ///< the last reduction was of a step that is given up
   int contributors_ = 0;         ///< ranks that had data in the last reduction
-  bool joined_ = false;          ///< this rank has none, and steps its shard
-  bool again_ = false;           ///< what is being reduced may have been reduced before
+  bool joined_ = false;          ///< this rank has no data and steps its shard
+  bool again_ = false;           ///< the gradients in flight may have been reduced before
   std::uint64_t hash_ = 0;       ///< of the gradients when the program last synchronized
-  bool refused_ = false;         ///< a gradient came twice; another one begins a step
+  bool refused_ = false;         ///< a gradient was announced twice; the next one begins a step
   bool failed_pass_ = false;     ///< a backward pass has thrown; the step is yet to be given up
   bool announced_ = false;       ///< the program calls ready(): what is not announced is missing
-  bool state_unknown_ = false;   ///< ranks made different numbers of steps, and it may differ
+  bool state_unknown_ = false;   ///< ranks made different numbers of steps; states may differ
   std::uint64_t steps_ = 0;      ///< made by this rank
-  std::uint64_t joins_ = 0;      ///< of the process set, when last looked
+  std::uint64_t joins_ = 0;      ///< of the process set, when last checked
   std::uint64_t all_joins_ = 0;  ///< of all sets
   std::uint64_t periods_ = 0;    ///< reductions of all slots, the same on all ranks
 };

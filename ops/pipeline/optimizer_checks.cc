@@ -17,7 +17,7 @@
 namespace ringleader {
 namespace {
 
-/// Which optimizer has the parameter at an address.
+/// Which optimizer has claimed the parameter at an address.
 struct Claims {
   std::mutex mutex;
   std::map<const void*, std::string> by_address;
@@ -59,7 +59,8 @@ void check_tensor(const TensorView& tensor, const Slot& slot, const char* what,
   }
 }
 
-/// Tied weights under two names would be reduced twice, and their gradients overwrite each other.
+/// Tied weights under two names would be reduced twice, and their gradients would overwrite each
+/// other.
 void check_overlaps(const std::vector<Slot>& slots, TensorView Slot::*member, const char* what,
                     const OptimizerOptions& options) {
   std::map<const std::byte*, const Slot*> by_address;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What can be wrong with an optimizer on this rank alone. Each function throws Error that names the
+// Checks of an optimizer that concern this rank alone. Each function throws Error, which names the
 // optimizer.
 #pragma once
 
@@ -19,7 +19,7 @@ namespace ringleader {
 /// The slots can be reduced, and the options make sense together.
 void check_optimizer(const std::vector<Slot>& slots, const OptimizerOptions& options);
 
-/// The type in which f32 gradients travel.
+/// The type in which f32 gradients are sent.
 DType compressed_type(Compression compression);
 
 /// While it lives, the parameters of these slots cannot be claimed again: two optimizers would

@@ -69,7 +69,7 @@ double GradientReducer::clip_norm(double norm_max, bool error_if_nonfinite, Sour
   return norm;
 }
 
-/// The same bits however the gradients are divided among ranks.
+/// Gives the same bits however the gradients are divided among ranks.
 double GradientReducer::Impl::clip_norm(double norm_max, SourceLocation where) {
   const std::lock_guard lock(mutex_);
   const std::span<const Slot> slots = stepped();
@@ -84,7 +84,7 @@ double GradientReducer::Impl::clip_norm(double norm_max, SourceLocation where) {
   } else {
     norm = norm_on_device(slots);
   }
-  // Nothing is scaled by a norm that is not finite: it would spread to all gradients.
+  // Never scale by a norm that is not finite: it would spread to all gradients.
   if (!std::isfinite(norm) || norm <= norm_max) return norm;
   for (const Slot& slot : slots) {
     if (on_host) {
@@ -97,7 +97,7 @@ double GradientReducer::Impl::clip_norm(double norm_max, SourceLocation where) {
   return norm;
 }
 
-/// With sharding a rank that has joined steps its shard, and knows nothing of what else others do.
+/// With sharding, a rank that has joined steps its shard and does not know what else the others do.
 void GradientReducer::Impl::need_all(Feature feature) const {
   if (!sharded() || contributors_ == set_size_) return;
   refuse(options_, fmt::format("{} with sharding, while some rank has joined: that rank does not "
@@ -150,7 +150,7 @@ void compare_scalars(const std::vector<std::pair<std::string, double>>& scalars,
   for (std::size_t rank = 1; rank < ranks.size(); ++rank) {
     for (std::size_t i = 0; i < count; ++i) {
       const double other = values[rank * count + i];
-      // Two that are not numbers are no reason to stop.
+      // Two NaNs are no reason to stop.
       const bool equal = other == values[i] || (std::isnan(other) && std::isnan(values[i]));
       if (!equal) differ(scalars[i].first, values[i], rank, other);
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Pipeline: how the gradients of one optimizer become those of all ranks, and what of the update
-// each rank makes. GradientReducer knows when gradients are complete and what belongs to a step;
-// replicate.h and shard.h move them, each by a plan.
+// Pipeline: how the gradients of one optimizer become those of all ranks, and which part of the
+// update each rank makes. GradientReducer knows when gradients are complete and what belongs to a
+// step; replicate.cc and shard.cc move them, each with a plan.
 //
 //   submit() each gradient -> wait_for_all() -> the optimizer steps stepped() -> finish_step()
 #pragma once
@@ -26,17 +26,18 @@ namespace ringleader {
 
 /// What a pipeline is made for.
 struct PipelineSpec {
-  /// `parameters` of them, then the agreement about the step where there is one. Must outlive the
-  /// pipeline, which changes the addresses of what it moves.
+  /// `parameters` slots of parameters, then the agreement about the step if there is one. Must
+  /// outlive the pipeline, which updates the addresses of what it moves.
   std::vector<Slot>& slots;
   std::size_t parameters = 0;
   GradientMeaning meaning = GradientMeaning::mean;
   const OptimizerOptions& options;
-  int passes = 1;  ///< whose gradients are added up before a step
-  /// All slots are submitted at the same time: they are small.
+  int passes = 1;  ///< number of passes whose gradients are added up before a step
+  /// All slots are submitted at the same time, because they are small.
   bool together = false;
 
-  /// What turns what arrives, a mean over ranks and passes or a sum, into the sum over the ranks.
+  /// The factor that turns the result, a mean over ranks and passes or a sum, into the sum over the
+  /// ranks.
   double sum_factor() const {
     return meaning == GradientMeaning::mean ? options.process_set.size() * passes : 1;
   }
@@ -50,29 +51,29 @@ class Pipeline {
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;
 
-  /// The gradient of slot `index` is complete on this rank; each once in a step, in any order. Does
-  /// not block, but after a step that was not finished.
+  /// The gradient of slot `index` is complete on this rank. Call it once per slot and step, in any
+  /// order. Blocks only after a step that was not finished.
   virtual void submit(std::size_t index, runtime::Runtime::Wake wake, SourceLocation where) = 0;
 
-  /// Blocks until all that was submitted is there; returns the first error when all have ended, as
-  /// the others use this rank's memory until then.
+  /// Blocks until everything that was submitted has completed. Returns the first error only when
+  /// all have ended, because the other ranks use this rank's memory until then.
   virtual Status wait_for_all() = 0;
 
-  /// After the optimizer's update: every rank has all parameters. Blocks.
+  /// Call after the optimizer's update: gives every rank all parameters. Blocks.
   virtual void finish_step(SourceLocation /*where*/) {}
 
-  /// The gradient of slot `index` is somewhere else from now on. Nothing of it is in flight.
+  /// The gradient of slot `index` is somewhere else from now on. It must not be in flight.
   virtual void moved(std::size_t index) = 0;
 
-  /// What turns what arrives into the sum over the ranks.
+  /// The factor that turns the result into the sum over the ranks.
   virtual double sum_factor() const = 0;
 
   /// What the optimizer steps: the parameters and, after wait_for_all(), the gradients of all
   /// ranks.
   virtual std::span<const Slot> stepped() const = 0;
 
-  /// Of numbers that add up exactly, such as a sum over stepped() in integers: the sum over all
-  /// that the ranks step. Collective, blocks.
+  /// Takes numbers that add up exactly, such as a sum over stepped() in integers, and replaces them
+  /// with the sum over everything that the ranks step. Collective, blocks.
   virtual void add_up(std::span<std::int64_t> /*numbers*/, SourceLocation /*where*/) {}
 };
 
@@ -80,18 +81,18 @@ class Pipeline {
 /// compare_parameters().
 std::unique_ptr<Pipeline> make_replicate(const PipelineSpec& spec, SourceLocation where);
 
-/// Every rank steps its shard of the parameters, which are the same on all ranks: see shard.cc.
-/// Collective, blocks.
+/// Every rank steps its shard of the parameters: see shard.cc. The parameters must be the same on
+/// all ranks. Collective, blocks.
 std::unique_ptr<Pipeline> make_shard(const PipelineSpec& spec, SourceLocation where);
 
-/// Throws mismatch, naming the first parameter about whose name, shape or type ranks differ.
+/// Throws mismatch, naming the first parameter whose name, shape or type differs between ranks.
 /// Collective, blocks.
 void compare_parameters(const PipelineSpec& spec, SourceLocation where);
 
 /// "DistributedOptimizer 'optimizer'", for messages.
 std::string title_of(const OptimizerOptions& options);
 
-/// What the plans of both have in common.
+/// What the plans of both pipelines have in common.
 protocol::Request plan_request(const PipelineSpec& spec);
 
 }  // namespace ringleader

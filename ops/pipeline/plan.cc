@@ -21,7 +21,7 @@ Plan::Plan(std::string title, protocol::Request request, SourceLocation where)
 Plan::~Plan() {
   const auto runtime = runtime_.lock();
   if (runtime == nullptr || runtime::in_forked_child()) return;
-  // On a device the last step may only have been enqueued: the plan is in use until it has ended.
+  // On a device, the last step may only have been enqueued; the plan is in use until it has ended.
   for (const Tensor& tensor : tensors_) {
     if (tensor.operation != nullptr && !tensor.operation->done) runtime->wait(*tensor.operation);
   }
@@ -45,10 +45,11 @@ void Plan::submit(std::size_t index, runtime::Runtime::Wake wake, SourceLocation
     throw Error(
         Status(Code::not_initialized, fmt::format("{}: the library has been shut down", title_)));
   }
-  // In device memory that of the last step has only been enqueued, but must have ended long ago.
+  // In device memory, the operation of the last step was only enqueued then, but must have ended
+  // long ago.
   if (operation != nullptr && !operation->done) runtime->wait(*operation);
   if (operation != nullptr && operation.use_count() == 1) {
-    operation->done = false;  // that of the last step serves again
+    operation->done = false;  // reuses the operation of the last step
   } else {
     operation = std::make_shared<Operation>();
     operation->request = PlanParameterRequest{plan_, static_cast<std::uint32_t>(index)};

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Plan: tensors that a program moves in every step, registered once. After the first step they need
-// no control message.
+// no control messages.
 //
 //   Plan plan("DistributedOptimizer 'a'", request, where);
-//   plan.place(0, input, output);                    // where the tensor lies
+//   plan.place(0, {input, output});                  // where the tensor is
 //   plan.submit(0, wake, where);                     // in every step
 //   throw_if_error(plan.wait(0));
 #pragma once
@@ -26,23 +26,23 @@ namespace ringleader {
 /// Threading: one thread at a time.
 class Plan {
  public:
-  /// Agrees on the request, of RequestKind::register_plan, with the other ranks. Collective,
-  /// blocks. title  what errors call it
+  /// Agrees on `request`, of RequestKind::register_plan, with the other ranks. Collective, blocks.
+  /// title  what errors call the plan
   Plan(std::string title, protocol::Request request, SourceLocation where);
-  /// Releases it. Waits for what is still in a stream.
+  /// Releases the plan. Waits for work that is still in a stream.
   ~Plan();
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
 
-  /// From here on tensor `index` lies there. Nothing of it is in flight.
-  /// stream  of device memory: the program's
+  /// Tensor `index` is there from now on. It must not be in flight.
+  /// stream  for device memory: the program's stream
   void place(std::size_t index, const TensorBuffers& buffers, void* stream = nullptr);
 
   /// The tensor is ready on this rank. Does not block.
   void submit(std::size_t index, runtime::Runtime::Wake wake, SourceLocation where);
 
-  /// Blocks until a tensor that was submitted is there; on a device until the program's stream
-  /// waits for it. Of one that was not it says what became of the last.
+  /// Blocks until a submitted tensor has completed; on a device, until the program's stream waits
+  /// for it. For a tensor that was not submitted, returns the outcome of its last submission.
   Status wait(std::size_t index);
 
   std::size_t size() const { return tensors_.size(); }

@@ -28,8 +28,8 @@ protocol::Request request_of(const PipelineSpec& spec) {
   return request;
 }
 
-/// Small slots of one type travel as one tensor: what a tensor costs beside its bytes is most of a
-/// small step.
+/// Small slots of one type are sent as one tensor: the fixed cost per tensor is most of a small
+/// step.
 bool are_packed(const PipelineSpec& spec) {
   const DType compressed = compressed_type(spec.options.compression);
   const DType first = wire_type(spec.slots.front().gradient.dtype(), compressed);
@@ -59,7 +59,7 @@ class Replicate : public Pipeline {
         packed_(are_packed(spec)),
         missing_(slots_.size()),
         sum_factor_(spec.sum_factor()) {
-    // Before anything is moved: it names what differs between ranks.
+    // Before anything is moved: this names what differs between ranks.
     if (packed_) compare_parameters(spec, where);
     plan_.emplace(title_of(spec.options), packed_ ? packed_request(spec) : request_of(spec), where);
     memory_.emplace(spec.slots, compressed_type(spec.options.compression), current_device(),
@@ -67,7 +67,7 @@ class Replicate : public Pipeline {
     for (std::size_t i = 0; i < plan_->size(); ++i) place(i);
   }
 
-  ~Replicate() override { plan_.reset(); }  // the memory may be in use in it
+  ~Replicate() override { plan_.reset(); }  // the plan may still use the memory
 
   void submit(std::size_t index, runtime::Runtime::Wake wake, SourceLocation where) override {
     memory_->compress(index);
@@ -125,8 +125,8 @@ protocol::Request plan_request(const PipelineSpec& spec) {
   request.reduce_op = reduce_op_of(spec.meaning);
   request.postscale = request.reduce_op == ReduceOp::average ? 1.0 / spec.passes : 1.0;
   request.device = spec.slots.front().gradient.device();
-  // Host memory: GradientReducer divides again where a rank has joined, as it learns from each
-  // step.
+  // Host memory: GradientReducer learns from each step whether a rank has joined, and then divides
+  // again.
   request.average_over_contributors =
       spec.options.average_over_contributors && request.device != Device::host;
   return request;

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Shard: the state of an optimizer divided among the ranks (ZeRO stage 1, Rajbhandari et al. 2020):
-// each rank gets the sum of the gradients of its shard only, steps its shard, and collects the
-// others' parameters. The bytes that travel are those of one allreduce.
+// Shard: the state of an optimizer is divided among the ranks (ZeRO stage 1, Rajbhandari et al.
+// 2020). Each rank gets the sum of the gradients of its shard only, steps its shard, and collects
+// the others' parameters. This sends as many bytes as one allreduce.
 //
 //   parameters   | p0 | p1 | p2 |pad|  p3  | p4 |pad|      buckets of whole parameters, padded to a
 //                |    bucket 0      |   bucket 1    |      multiple of the number of ranks
 //   rank 0       |#########         |#######        |
 //   rank 1       |         #########|       ########|
 //
-// One plan holds all of it: of each bucket a reduce_scatter of gradients, then an allgather of
-// parameters in the second phase. A bucket's reduce_scatter begins when its last gradient is ready,
-// while others are computed. Parameters and gradients that can be moved lie in the buckets; the
-// others are copied in every step.
+// One plan holds all of it: for each bucket a reduce_scatter of gradients, then, in the second
+// phase, an allgather of parameters. A bucket's reduce_scatter begins when its last gradient is
+// ready, while others are still being computed. Parameters and gradients that can be moved are kept
+// in the buckets; the others are copied in every step.
 #include <ringleader/collectives/kernels/pieces.h>
 #include <ringleader/collectives/kernels/reduce.h>
 #include <ringleader/ops/memory.h>
@@ -34,14 +34,14 @@
 namespace ringleader {
 namespace {
 
-/// Large enough to be efficient, small enough that the first is ready long before the last one.
+/// Large enough to be efficient, small enough that the first bucket is ready long before the last.
 constexpr std::int64_t kBucketBytes = std::int64_t{4} << 20;
 
 struct Bucket {
   std::size_t first = 0;  ///< slots [first, last)
   std::size_t last = 0;
   DType dtype = DType::f32;
-  DType travels = DType::f32;  ///< the type of the gradients on their way
+  DType travels = DType::f32;  ///< the type in which gradients are sent
   std::int64_t share = 0;      ///< elements of each rank
   std::byte* parameters = nullptr;
   std::byte* gradients = nullptr;  ///< of this rank alone, as they travel
@@ -111,7 +111,7 @@ class Shard : public Pipeline {
   double sum_factor() const override { return sum_factor_; }
 
   void submit(std::size_t index, runtime::Runtime::Wake wake, SourceLocation where) override {
-    // The program has left the step before out: its second phase is still to come.
+    // The program has skipped the previous step: its second phase is still to come.
     if (is_open_) finish_step(where);
     if (index == parameters_) return plan_->submit(agreement(), wake, where);
     const Place& place = places_[index];
@@ -238,8 +238,8 @@ class Shard : public Pipeline {
       bucket.first = i;
       bucket.dtype = slots_[i].parameter.dtype();
       bucket.travels = wire_type(bucket.dtype, compressed);
-      // Slots and shards begin on cache lines: no two ranks write to one, and sums over lines are
-      // the same however many ranks there are.
+      // Slots and shards begin on cache lines: no two ranks write to the same line, and sums over
+      // lines are the same however many ranks there are.
       const std::int64_t line = elements_of_line(bucket.dtype);
       std::int64_t count = 0;
       do {
@@ -292,8 +292,8 @@ class Shard : public Pipeline {
     }
   }
 
-  /// A piece of each parameter of which this rank has some, so that one without a gradient can be
-  /// left out of a step.
+  /// Makes one shard for each parameter of which this rank has a part, so that a parameter without
+  /// a gradient can be left out of a step.
   void make_shards() {
     for (std::size_t i = 0; i < parameters_; ++i) {
       const Bucket& bucket = buckets_[places_[i].bucket];
@@ -326,7 +326,7 @@ class Shard : public Pipeline {
   std::vector<Place> places_;  ///< per parameter
   std::vector<Slot> shards_;
   std::optional<Plan> plan_;
-  bool is_open_ = false;       ///< gradients are there, and parameters were not collected since
+  bool is_open_ = false;       ///< gradients have arrived, and parameters were not collected since
   std::unique_ptr<Plan> sum_;  ///< made when it is first asked for
   std::vector<std::int64_t> addends_;
 };

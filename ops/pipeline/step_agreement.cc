@@ -13,7 +13,7 @@ constexpr std::size_t kAbandoning = 1;
 constexpr std::size_t kWhichLow = 2;
 constexpr std::size_t kWhichHigh = 3;
 constexpr std::size_t kSteps = 4;
-constexpr std::size_t kHashes = 6;  // those that are compared, then the use of parameters
+constexpr std::size_t kHashes = 6;  // hashes that are compared, then the use of parameters
 constexpr std::size_t kHashDigits = 5;
 
 constexpr int kLowBits = 12;

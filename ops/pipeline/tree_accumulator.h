@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // TreeAccumulator: adds up the gradients of 2^k virtual workers, which come one after another, by
-// the binary tree that kernels::reduce() uses over ranks: ((0 + 1) + (2 + 3)) + ... Together they
-// are one tree over all workers of all ranks, so the sum has the same bits on any number of ranks.
+// the binary tree that kernels::reduce() uses over ranks: ((0 + 1) + (2 + 3)) + ... Together the
+// two form one tree over all workers of all ranks, so the sum has the same bits on any number of
+// ranks.
 //
 //   if (accumulator.add(gradient)) submit(gradient);     // the last worker's: the sum is in it
 //
@@ -22,8 +23,8 @@ class TreeAccumulator {
   /// workers  a power of two
   explicit TreeAccumulator(int workers) : workers_(workers) {}
 
-  /// Takes the next worker's gradient and leaves zeros; after the last, leaves the sum and returns
-  /// true.
+  /// Takes the next worker's gradient and leaves zeros. After the last one, leaves the sum and
+  /// returns true.
   bool add(const TensorView& gradient);
 
   int added() const { return added_; }
@@ -32,7 +33,7 @@ class TreeAccumulator {
  private:
   int workers_;
   int added_ = 0;
-  std::vector<std::vector<std::byte>> subtrees_;  ///< by the logarithm of their size
+  std::vector<std::vector<std::byte>> subtrees_;  ///< indexed by the logarithm of their size
 };
 
 }  // namespace ringleader

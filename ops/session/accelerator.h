@@ -14,8 +14,8 @@
 
 namespace ringleader {
 
-/// Adds the device and its backend to the world if all ranks have one. `nodes`: of every rank.
-/// Collective over `everybody`.
+/// Adds the device and its backend to the world if all ranks have one. `nodes`: the node of every
+/// rank. Collective over `everybody`.
 Status add_accelerator(World& world, const Config& config, const Group& everybody,
                        const Gather& gather, const std::vector<int>& nodes);
 

@@ -8,8 +8,8 @@
 
 namespace ringleader {
 
-/// The one segment of this process, from which memory.h gives out; null if the system has none.
-/// The first call makes it, with room for `bytes` (0: as many as there could be).
+/// The one segment of this process, from which memory.h allocates; null if the system has none.
+/// The first call makes it, with room for `bytes` (0: as much as there could be).
 std::shared_ptr<shm::Segment> process_arena(std::int64_t bytes);
 
 }  // namespace ringleader

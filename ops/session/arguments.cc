@@ -50,7 +50,7 @@ void check_tensor(const protocol::Request& request, const ConstTensorView& tenso
     refuse(request, fmt::format("there is no device {}", static_cast<int>(tensor.device())));
   }
   if (tensor.shape().size() > kDimensionsMax) refuse(request, "more than 32 dimensions");
-  // The product must not overflow, nor must the number of bytes.
+  // Neither the number of elements nor the number of bytes may overflow.
   std::int64_t room =
       std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(size_of(tensor.dtype()));
   for (const std::int64_t extent : tensor.shape()) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What can be wrong with the arguments of an operation on this rank alone, whatever the others do.
-// Each function throws Error(invalid_argument) that names the operation.
+// Checks of an operation's arguments that concern this rank alone, whatever the others do.
+// Each function throws Error(invalid_argument), which names the operation.
 #pragma once
 
 #include <ringleader/core/protocol/request.h>
@@ -14,16 +14,16 @@ namespace ringleader {
 
 [[noreturn]] void refuse(const protocol::Request& request, std::string_view why);
 
-/// The name is neither empty, nor too long, nor the library's own.
+/// The name is neither empty nor too long nor reserved for the library.
 void check_name(const protocol::Request& request);
 
-/// There is such a reduction, and its factors are finite.
+/// The reduction exists, and its scale factors are finite.
 void check_reduction(const protocol::Request& request);
 
-/// The tensor has a type, memory that is aligned, and a sensible shape.
+/// The tensor has a valid type, aligned memory and a sensible shape.
 void check_tensor(const protocol::Request& request, const ConstTensorView& tensor);
 
-/// Input and output agree and do not overlap without being the same.
+/// Input and output agree, and are either the same memory or do not overlap.
 void check_pair(const protocol::Request& request, const ConstTensorView& input,
                 const TensorView& output);
 

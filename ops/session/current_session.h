@@ -18,25 +18,24 @@ std::shared_ptr<runtime::Runtime> current_runtime(std::string_view what);
 std::shared_ptr<runtime::Runtime> current_runtime(const Operation& operation);
 Topology current_topology(std::string_view what);
 
-/// Whether a sum over the ranks is that of the binary tree of kernels/reduce.h, on any backend that
-/// may be chosen.
+/// Whether sums over the ranks are those of the binary tree in kernels/reduce.h, on every backend
+/// that may be chosen.
 bool sums_by_one_tree();
 
-/// The accelerator that all ranks have; null if some has none.
+/// The accelerator that all ranks have; null if some rank has none.
 std::shared_ptr<DevicePort> current_device();
 
-/// Names that begin so are the library's own.
-constexpr const char* kReservedPrefix = "ringleader/";
+using protocol::kReservedPrefix;
 
-/// Of an operation of which there is one at a time.
+/// The name of an operation of which there is only one at a time.
 inline std::string own_name(const protocol::Request& request) {
   return std::string(kReservedPrefix) + kind_of(request);
 }
 
-/// An operation on nothing but the request itself.
+/// An operation that holds the request and nothing else.
 std::shared_ptr<Operation> make_operation(protocol::Request request);
 
-/// Runs it and returns its value; throws Error if it failed.
+/// Runs an operation with this request and returns its value. Throws Error if it failed.
 std::int64_t run_operation(const char* what, protocol::Request request, SourceLocation where = {});
 
 }  // namespace ringleader

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a signal handler may do is little (POSIX.1, async-signal-safe functions): everything it
-// needs is prepared beforehand, and it only opens, writes and closes.
+// A signal handler may do very little (POSIX.1, async-signal-safe functions). Everything it needs
+// is prepared beforehand, and it only opens, writes and closes.
 #include <ringleader/ops/session/flight_file.h>
 
 #include <fcntl.h>
@@ -26,7 +26,8 @@ struct Handled {
   struct sigaction before;
 };
 
-// For the handler, which finds no object. The path is constant while `log` is set.
+// Globals for the signal handler, which has no object. `path` is constant while `log_to_write` is
+// set.
 Handled handled[] = {
     {SIGUSR2, "SIGUSR2", {}}, {SIGSEGV, "SIGSEGV", {}}, {SIGBUS, "SIGBUS", {}},
     {SIGFPE, "SIGFPE", {}},   {SIGILL, "SIGILL", {}},   {SIGABRT, "SIGABRT", {}},
@@ -48,8 +49,9 @@ bool write_all(int file, const void* data, std::size_t bytes) {
   return true;
 }
 
-/// The file, made if need be, and readable by its owner alone even if it was there before. Neither
-/// a link, which might lead to another file, nor a pipe, which nobody may read.
+/// Opens the file, creates it if necessary, and makes it readable by its owner alone, even if it
+/// existed before. Refuses a link, which might lead to another file, and a pipe, which nobody may
+/// read.
 int open_private() {
   const int file =
       ::open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
@@ -62,7 +64,7 @@ int open_private() {
   return -1;
 }
 
-/// Time and reason are patched in while writing, as the log itself belongs to the runtime.
+/// Time and reason are patched in while writing, because the log itself belongs to the runtime.
 void write_log(const char* reason, std::size_t size) {
   const runtime::FlightLog* log = log_to_write;
   if (log == nullptr || writing.test_and_set()) return;
@@ -94,7 +96,7 @@ void handle(int signal, siginfo_t* info, void* context) {
     } else if (entry.before.sa_handler != SIG_DFL && entry.before.sa_handler != SIG_IGN) {
       entry.before.sa_handler(signal);
     } else if (signal != SIGUSR2 && entry.before.sa_handler == SIG_DFL) {
-      ::sigaction(signal, &entry.before, nullptr);  // and let it do what it does
+      ::sigaction(signal, &entry.before, nullptr);  // then let the default action happen
       ::raise(signal);
     }
   }
@@ -106,7 +108,7 @@ void handle(int signal, siginfo_t* info, void* context) {
 Result<std::shared_ptr<FlightFile>> FlightFile::open(const std::string& folder, int rank) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  // The program may change its folder before the file is written.
+  // The program may change its working directory before the file is written.
   const std::string absolute = std::filesystem::absolute(folder, error).string();
   const std::string name = fmt::format("{}/flight.{}.bin", absolute, rank);
   if (error || ::access(folder.c_str(), W_OK) != 0 || name.size() >= sizeof path) {

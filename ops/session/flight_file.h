@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // FlightFile: writes the flight recorder's memory to <folder>/flight.<rank>.bin when the job fails,
-// when a fatal signal arrives, and on SIGUSR2, after which the program goes on.
+// when a fatal signal arrives, and on SIGUSR2 (the program then goes on).
 // scripts/flight_report.py reads the files of all ranks.
 #pragma once
 
@@ -14,17 +14,17 @@
 
 namespace ringleader {
 
-/// At most one per process. Handlers that the program had installed are called afterwards.
+/// At most one per process. Signal handlers that the program had installed are called afterwards.
 class FlightFile {
  public:
-  /// Makes the folder if need be and installs the handlers. Errors: invalid_argument if the folder
-  /// cannot be written to.
+  /// Makes the folder if necessary and installs the handlers. Errors: invalid_argument if the
+  /// folder cannot be written to.
   static Result<std::shared_ptr<FlightFile>> open(const std::string& folder, int rank);
   ~FlightFile();
   FlightFile(const FlightFile&) = delete;
   FlightFile& operator=(const FlightFile&) = delete;
 
-  /// From now on this is what is written; null: nothing.
+  /// Sets the log that is written from now on; null: nothing is written.
   void watch(const runtime::FlightLog* log);
 
   /// Writes the file, replacing an older one.

@@ -10,11 +10,12 @@
 namespace ringleader {
 namespace {
 
-/// By launchers: how many processes there are, and which this is. A rank above 0 tells as much.
+/// Variables that launchers set: how many processes there are, and which one this is. A rank above
+/// 0 also shows that there are several.
 constexpr const char* kSizes[] = {
     "OMPI_COMM_WORLD_SIZE",  // Open MPI
     "PMI_SIZE",              // MPICH, Intel MPI, Slurm's PMI
-    "PMIX_SIZE",             // PMIx launchers that say it
+    "PMIX_SIZE",             // PMIx launchers that set it
     "MPI_LOCALNRANKS",       // Hydra
     "SLURM_STEP_NUM_TASKS",  // srun
     "PALS_SIZE",
@@ -29,7 +30,7 @@ constexpr const char* kRanks[] = {
     "JSM_NAMESPACE_RANK",   "FLUX_TASK_RANK",
 };
 
-/// How many tasks a batch system has set aside.
+/// How many tasks a batch system has allocated.
 constexpr const char* kAllocations[] = {"SLURM_NTASKS", "PBS_NP", "LSB_DJOB_NUMPROC"};
 
 }  // namespace
@@ -56,7 +57,7 @@ AloneVerdict judge_alone(const Config& config) {
     const auto rank = number_from_environment(variable);
     if (rank && *rank > 0) return refuse(variable, *rank);
   }
-  if (number_from_environment("SLURM_STEP_NUM_TASKS")) return verdict;  // of one
+  if (number_from_environment("SLURM_STEP_NUM_TASKS")) return verdict;  // a step of one task
   for (const char* const variable : kAllocations) {
     const auto tasks = number_from_environment(variable);
     if (!tasks || *tasks <= 1) continue;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the launcher of this process has said of it in the environment, compared with what MPI says:
-// a program started by the launcher of another MPI is rank 0 of 1 in each of its processes.
+// Compares what the launcher says about this process in the environment with what MPI says: a
+// program started by the launcher of another MPI is rank 0 of 1 in each of its processes.
 #pragma once
 
 #include <ringleader/core/config.h>
@@ -11,7 +11,7 @@
 
 namespace ringleader {
 
-/// What holds if it turns out that the world is one process.
+/// What applies if the world turns out to be a single process.
 struct AloneVerdict {
   /// invalid_argument, naming the variable and what to do, if the environment says that this very
   /// process is one of several and RINGLEADER_ALLOW_SINGLE is not set.
@@ -20,7 +20,7 @@ struct AloneVerdict {
   std::string warning;
 };
 
-/// To be asked before MPI begins, which may change the environment.
+/// Call this before MPI starts, because MPI may change the environment.
 AloneVerdict judge_alone(const Config& config);
 
 }  // namespace ringleader

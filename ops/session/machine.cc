@@ -12,7 +12,7 @@ class HwlocTopology {
  public:
   HwlocTopology() {
     if (hwloc_topology_init(&topology_) != 0) return;
-    // Devices take long to find and are of no interest.
+    // Devices are slow to discover and not needed.
     hwloc_topology_set_io_types_filter(topology_, HWLOC_TYPE_FILTER_KEEP_NONE);
     loaded_ = hwloc_topology_load(topology_) == 0;
   }
@@ -49,7 +49,7 @@ Machine read_machine() {
   const auto count = [&topology](hwloc_obj_type_t type) {
     return std::max(1, hwloc_get_nbobjs_by_type(topology.get(), type));
   };
-  // The topology holds what the operating system's control groups leave to this process.
+  // The topology contains what the operating system's control groups allow this process to use.
   machine.processing_units = count(HWLOC_OBJ_PU);
   machine.memory_nodes = count(HWLOC_OBJ_NUMANODE);
   machine.cache_bytes = largest_cache(topology.get());

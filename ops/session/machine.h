@@ -8,18 +8,18 @@
 namespace ringleader {
 
 struct Machine {
-  /// Processing units that this process may use, were it not bound: mpirun binds ranks to single
-  /// cores, which says nothing about how many there are for all of them.
+  /// Processing units that this process could use if it were not bound. mpirun binds ranks to
+  /// single cores, which says nothing about how many cores there are for all ranks.
   int processing_units = 1;
 
-  /// Of the largest cache, in bytes; 0 if unknown.
+  /// Size of the largest cache in bytes; 0 if unknown.
   std::int64_t cache_bytes = 0;
 
-  /// Memory nodes: more than one means that memory is near some cores and far from others.
+  /// Memory nodes; more than one means that memory is near some cores and far from others.
   int memory_nodes = 1;
 };
 
-/// What cannot be found out keeps its default.
+/// Values that cannot be determined keep their defaults.
 Machine read_machine();
 
 }  // namespace ringleader

@@ -122,7 +122,7 @@ Kind algorithm_rows() {
           }};
 }
 
-/// Adds what is in the file to the rows.
+/// Appends the file's contents to the rows.
 Kind algorithms_file() {
   return {[](std::string_view path, Config& config) {
             std::ifstream file{std::string(path)};
@@ -206,7 +206,7 @@ std::optional<std::string_view> read(const char* variable) {
   return value;
 }
 
-/// Of programs around the library: the tests, the scripts.
+/// Whether a variable belongs to programs around the library: the tests, the scripts.
 bool is_of_others(std::string_view variable) {
   for (const std::string_view prefix : {"RINGLEADER_TEST_", "RINGLEADER_BENCH_"}) {
     if (variable.substr(0, prefix.size()) == prefix) return true;

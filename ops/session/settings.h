@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Settings: the only place that reads the environment. One table (settings.cc) says of each
+// Settings: the only place that reads the environment. One table (settings.cc) says for each
 // RINGLEADER_* variable how it is parsed, whether all ranks must have the same value, and what
-// README.md says of it. A new setting is one row there, beside the member of Config that it fills.
+// README.md says about it. A new setting is one row there, plus the member of Config that it fills.
 #pragma once
 
 #include <ringleader/core/config.h>
@@ -21,7 +21,7 @@ namespace ringleader {
 /// Whether ranks may have different values.
 enum class Scope : std::uint8_t {
   rank,  ///< they may
-  job,   ///< what ranks send each other depends on it; init() compares it
+  job,   ///< they may not: what ranks send each other depends on it, so init() compares it
 };
 
 struct Setting {
@@ -33,28 +33,28 @@ struct Setting {
   /// Sets the value; the error says what was expected.
   std::function<Status(std::string_view text, Config& config)> parse;
 
-  /// On one line. Null where nothing is to be compared or shown.
+  /// Returns the value on one line. Null where there is nothing to compare or show.
   std::function<std::string(const Config& config)> print;
 };
 
 /// All settings, in the order of the documentation.
 const std::vector<Setting>& settings();
 
-/// `config` with what the variables override. A value that cannot be used is an error that names
-/// the variable.
+/// `config`, overridden by the variables. A value that cannot be used is an error that names the
+/// variable.
 Result<Config> config_from_environment(Config config);
 
-/// Warns once of variables that begin with RINGLEADER_ and that nobody knows, naming the closest.
+/// Warns once about unknown variables that begin with RINGLEADER_, naming the closest known one.
 void warn_of_unknown_variables();
 
-/// The value of a variable that others set; nothing if it is not a number.
+/// The value of a variable that other programs set; nothing if it is not a number.
 std::optional<std::int64_t> number_from_environment(const char* variable);
 
-/// NCCL was told (NCCL_HOSTID) to take the ranks of a node for those of several, so that they may
-/// share a GPU: for tests.
+/// Whether NCCL_HOSTID is set. It tells NCCL to treat the ranks of a node as those of several
+/// nodes, so that they may share a GPU: for tests.
 bool nccl_hosts_are_named();
 
-/// What must be equal on all ranks, a setting per line.
+/// The settings that must be equal on all ranks, one per line.
 std::string job_settings(const Config& config);
 
 /// `all`: job_settings() of each rank. An error names the first difference, its values and ranks.

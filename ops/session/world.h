@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// World: the processes that run together and the adapters through which they are reached. One
-// source file per way of reaching them is compiled, chosen by CMake: world_mpi.cc or
-// world_single.cc.
+// World: the processes that run together and the adapters through which they are reached. CMake
+// chooses which source file is compiled: world_mpi.cc or world_single.cc.
 #pragma once
 
 #include <ringleader/core/config.h>
@@ -27,23 +26,23 @@ struct World {
   std::unique_ptr<ControlPlane> control_plane;
   std::vector<std::unique_ptr<Backend>> backends;  ///< in order of preference
   std::shared_ptr<DevicePort> device;              ///< null unless all ranks have one
-  bool one_tree = true;     ///< sums are taken by one binary tree over the ranks (kernels/reduce.h)
+  bool one_tree = true;     ///< sums are computed by one tree over the ranks (kernels/reduce.h)
   bool any_thread = true;   ///< false: only the initializing thread may make progress
   bool concurrent = false;  ///< several threads may use the adapters at once
   std::shared_ptr<void> keep_alive;   ///< outlives the adapters
-  std::function<void()> mark_broken;  ///< the other processes must not be waited for at exit
-  AloneVerdict alone;                 ///< of a world of one that the environment contradicts
+  std::function<void()> mark_broken;  ///< makes exit not wait for the other processes
+  AloneVerdict alone;                 ///< for a world of one that the environment contradicts
   std::string transports;             ///< how the ranks are reached, for the log
 
-  /// Collective: the first failure of any rank, with its number; ok if all are.
+  /// Collective: returns the first failure of any rank, with that rank's number; ok if all are ok.
   std::function<Status(const Status&)> agree;
 };
 
-/// `configured` is this rank's outcome so far: if it is an error on any rank, all return it.
+/// `configured` is this rank's outcome so far. If it is an error on any rank, all ranks return it.
 Result<World> open_world(const void* mpi_communicator, const Config& config,
                          const Status& configured);
 
-/// Moves the named backend to the front. Errors: invalid_argument for a name that is not there.
+/// Moves the named backend to the front. Errors: invalid_argument for an unknown name.
 Status prefer_backend(std::vector<std::unique_ptr<Backend>>& backends, const std::string& name);
 
 }  // namespace ringleader

@@ -21,6 +21,8 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <bit>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -30,7 +32,7 @@ namespace {
 using mpi_transport::ChannelCommunicators;
 using mpi_transport::MpiWorld;
 
-/// Of the group that meets while a session begins.
+/// The channel of the group that is used while a session begins.
 constexpr std::uint32_t kNoChannel = UINT32_MAX;
 
 Group everybody(const MpiWorld& mpi_world) {
@@ -52,7 +54,7 @@ Gather make_gather(const MpiWorld& mpi_world, std::shared_ptr<ChannelCommunicato
   };
 }
 
-/// The first failure of any rank, for all.
+/// Returns the first failure of any rank, on all ranks.
 Status agree(MPI_Comm comm, int own_rank, const Status& own) {
   const std::string said = own.ok() ? std::string() : static_cast<char>(own.code()) + own.message();
   const auto all = mpi_transport::gather(comm, said);
@@ -71,7 +73,7 @@ Status check_agreement(const MpiWorld& mpi_world, const Config& config) {
   return all.ok() ? compare_job_settings(*all) : all.status();
 }
 
-/// From the segment, where the ranks of a node reach it, or else from the heap.
+/// Allocates from the segment, which the ranks of a node can reach, or else from the heap.
 std::shared_ptr<std::byte> allocate_staging(std::int64_t bytes) {
   if (bytes == 0) return nullptr;
   const std::shared_ptr<shm::Segment> segment = process_arena(0);
@@ -82,24 +84,31 @@ std::shared_ptr<std::byte> allocate_staging(std::int64_t bytes) {
   return {static_cast<std::byte*>(memory), [segment](std::byte* data) { segment->free(data); }};
 }
 
-/// Whether summing inside the nodes first is a part of the binary tree over all ranks.
+/// Whether the sums inside the nodes are subtrees of the binary tree over all ranks.
 bool nodes_are_subtrees(const std::vector<int>& nodes) {
   for (std::size_t r = 1; r < nodes.size(); ++r) {
     const auto begin = nodes.begin();
     const auto here = begin + static_cast<std::ptrdiff_t>(r);
     const bool seen = std::find(begin, here, nodes[r]) != here;
-    if (seen && nodes[r] != nodes[r - 1]) return false;  // its ranks are not in a row
+    if (seen && nodes[r] != nodes[r - 1]) return false;  // its ranks are not consecutive
   }
-  return true;
+  // Nodes with different numbers of ranks are not summed one by one.
+  std::map<int, unsigned> sizes;
+  for (const int node : nodes) ++sizes[node];
+  const unsigned first = sizes.begin()->second;
+  const bool alike = std::all_of(sizes.begin(), sizes.end(),
+                                 [first](const auto& node) { return node.second == first; });
+  return sizes.size() == 1 || !alike || std::has_single_bit(first);
 }
 
-/// How messages between nodes are used.
+/// Options for messages between nodes.
 Result<p2p::P2pOptions> p2p_options(p2p::Transport& transport, const Group& everybody,
                                     const std::vector<int>& nodes, const Config& config) {
   auto algorithms = p2p::AlgorithmTable::with(config.algorithms);
   if (!algorithms.ok()) {
-    return Status(algorithms.status().code(),
-                  "RINGLEADER_ALGORITHMS: " + algorithms.status().message());
+    return Status(
+        algorithms.status().code(),
+        "RINGLEADER_ALGORITHMS or RINGLEADER_ALGORITHMS_FILE: " + algorithms.status().message());
   }
   p2p::P2pOptions options{*algorithms, nodes, config.deterministic};
   const bool leaves_node = std::set<int>(nodes.begin(), nodes.end()).size() > 1;
@@ -115,7 +124,7 @@ Result<p2p::P2pOptions> p2p_options(p2p::Transport& transport, const Group& ever
   return options;
 }
 
-/// One line: by which backend ranks of this node, and of others, are reached.
+/// One line for the log: how many nodes, which backends in which order, and how sums are computed.
 std::string describe_transports(const World& world, const shm::Node& node, const Config& config) {
   std::string text = fmt::format("{} ranks on {} node(s)", world.topology.size,
                                  std::set<int>(node.nodes().begin(), node.nodes().end()).size());

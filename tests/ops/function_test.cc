@@ -226,3 +226,20 @@ TEST_CASE("verify_equivalence: right is right, and wrong has its reason") {
   CHECK_FALSE(uneven.equal);
   CHECK(uneven.text.find("uneven shares") != std::string::npos);
 }
+
+TEST_CASE("verify_equivalence: what is not a number, and other sizes, are differences") {
+  if (size() == 1) return;
+  const auto with = [](const std::vector<double>& together) {
+    return verify_equivalence([&](const EquivalenceRun& run) {
+      const std::vector<double> alone = {1.0, 2.0, 3.0};
+      const bool trained = run.size > 1 && run.steps > 0;
+      return std::vector<NamedValues>{{"weight", trained ? together : alone}};
+    });
+  };
+  CHECK(with({1.0, 2.0, 3.0}).equal);
+  const EquivalenceReport nan = with({1.0, std::nan(""), 3.0});
+  CHECK_FALSE(nan.equal);
+  CHECK(std::isnan(nan.difference));
+  CHECK_FALSE(with({1.0, 2.0}).equal);
+  CHECK_FALSE(with({1.0, 2.0, 3.0, 4.0}).equal);
+}

@@ -221,7 +221,10 @@ TEST_CASE("process sets have the same id everywhere and run among their members 
   remove.kind = RequestKind::remove_process_set;
   remove.name = "remove";
   remove.target = 1;
-  for (int rank = 0; rank < 4; ++rank) network.submit(rank, remove);
+  network.submit(1, remove);
+  const Token late = network.submit(1, request);  // from another thread, say
+  CHECK(network.status(1, late).message().find("is being removed") != std::string::npos);
+  for (const int rank : {0, 2, 3}) network.submit(rank, remove);
   network.settle();
   CHECK(network[2].catalog().process_set(1) == nullptr);
   add.ranks = {0, 1, 2};

@@ -287,6 +287,47 @@ TEST_CASE("no rank joins while a plan needs every rank in every step") {
   CHECK(network.status(0, joined).message().find("plan 'plan'") != std::string::npos);
 }
 
+TEST_CASE("a rank joins right after it has released its plans, whatever their verbs") {
+  for (const bool scatters : {false, true}) {
+    Network network(3, 8, kAlone);
+    auto parameters = three_parameters();
+    if (scatters) parameters[1].op = Op::reduce_scatter;
+    for (int rank = 0; rank < 3; ++rank) network.submit(rank, plan_of(parameters));
+    network.settle();
+    step(network, {0, 1, 2});
+    step(network, {0, 1, 2});
+    Request release;
+    release.kind = RequestKind::release_plan;
+    release.name = "release";
+    release.target = 0;
+    Request join;
+    join.kind = RequestKind::join;
+    join.name = "join";
+    std::vector<Token> joined;
+    for (int rank = 0; rank < 3; ++rank) {
+      network.submit(rank, release);
+      joined.push_back(network.submit(rank, join));
+      network.settle();
+    }
+    for (int rank = 0; rank < 3; ++rank) {
+      CHECK(network.status(rank, joined[static_cast<std::size_t>(rank)]).ok());
+      CHECK_FALSE(network[rank].failed());
+      CHECK(network[rank].catalog().plan(0) == nullptr);
+    }
+  }
+}
+
+TEST_CASE("a position in a plan that was released meanwhile is stale, not wrong") {
+  Network network(2, 8, kAlone);
+  register_everywhere(network);
+  Announcement late;
+  late.applied = network[0].log_length();
+  late.sequence = 1;  // after the registration's
+  late.positions.push_back({7, 1, 1});
+  CHECK(network[0].receive(1, payload_of(late)).ok());
+  CHECK_FALSE(network[0].failed());
+}
+
 TEST_CASE("a log that plans what cannot be comes from a broken peer") {
   auto tensors = three_parameters();
   tensors[0].op = Op::exchange;

@@ -81,6 +81,7 @@ struct Config {
 
   /// Bytes of address space to reserve for memory that the ranks of a node share (see allocate()).
   /// 0: as much as the machine has memory. The memory itself is taken only when it is handed out.
+  /// An allocate() before init() reserves it by the environment alone.
   std::int64_t arena_bytes = 0;
 
   /// Run as a world of one even if the environment says that this process is one of several.

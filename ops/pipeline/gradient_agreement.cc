@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a GradientReducer finds out about its step: that ranks diverge, that the program has changed
-// something since it wrapped the optimizer, that ranks have no more data.
+// What a GradientReducer finds out about its step: that ranks diverge, and that the program has
+// changed something since it wrapped the optimizer.
 #include <ringleader/core/log.h>
 #include <ringleader/ops/broadcast.h>
 #include <ringleader/ops/collectives.h>
@@ -11,6 +11,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -133,60 +134,35 @@ void GradientReducer::Impl::check(SourceLocation where) {
   }
 }
 
-/// This rank has no more data. It completes what it has begun.
-void GradientReducer::Impl::finish_join() {
-  {
-    const std::lock_guard lock(mutex_);
-    if (failed_pass_ || (!synchronized_ && begun())) complete(failed_pass_, {});
-    forget_passes();
-  }
-  if (sharded()) return join_shards();
-  const ProcessSet process_set = options_.process_set;
-  const int last = ringleader::join(process_set);
-  broadcast_parameters(parameter_slots(), last, process_set);
-  auto steps = static_cast<std::int64_t>(steps_);
-  broadcast(options_.name + "/steps", TensorView(&steps, {1}), last, process_set);
-  const bool handed_over = hooks_.hand_over != nullptr && hooks_.hand_over(last);
-  std::int32_t differs = static_cast<std::int64_t>(steps_) == steps ? 0 : 1;
-  ReduceOptions reduce;
-  reduce.process_set = process_set;
-  allreduce(options_.name + "/steps differ", TensorView(&differs, {1}), ReduceOp::max, reduce);
-  const std::lock_guard lock(mutex_);
-  state_unknown_ = differs != 0 && !handed_over && !options_.stateless;
-  steps_ = static_cast<std::uint64_t>(steps);
-  periods_ = 0;
-}
-
-/// No other rank has this rank's shard of the state, so it steps along with the others, on their
-/// gradients, until no rank has data. Then all ranks have the same parameters, and each its state.
-void GradientReducer::Impl::join_shards() {
-  for (bool others_have_data = true; others_have_data;) {
-    bool steps = false;
-    {
-      const std::lock_guard lock(mutex_);
-      clear_gradients();
-      joined_ = true;
-      try {
-        complete(false, {});
-      } catch (...) {
-        joined_ = false;
-        throw;
-      }
-      joined_ = false;
-      others_have_data = contributors_ > 0;
-      steps = others_have_data && !all_abandon_;
+void compare_scalars(const std::vector<std::pair<std::string, double>>& scalars,
+                     const OptimizerOptions& options, SourceLocation where) {
+  std::vector<double> own;
+  for (const auto& scalar : scalars) own.push_back(scalar.second);
+  const Output all = allgather(options.name + "/scalars", own, options.process_set, where);
+  const std::vector<double> values = all.to_vector<double>();
+  const std::vector<int> ranks = options.process_set.ranks();
+  const auto differ = [&](const std::string& what, double first, std::size_t rank, double other) {
+    throw Error(Status(
+        Code::mismatch,
+        fmt::format("{} ({}): ranks disagree about {}: rank {} has {}, rank {} has {}; make it "
+                    "equal on all ranks",
+                    title_of(options), to_string(where), what, ranks[0], first, ranks[rank],
+                    other)));
+  };
+  const auto count = static_cast<std::size_t>(all.rows()[0]);
+  for (std::size_t rank = 1; rank < ranks.size(); ++rank) {
+    if (all.rows()[rank] != all.rows()[0]) {
+      differ("the number of its settings", static_cast<double>(count), rank,
+             static_cast<double>(all.rows()[rank]));
     }
-    if (steps) hooks_.update(used());
-    const std::lock_guard lock(mutex_);
-    pipeline_->finish_step({});
-    if (steps) ++steps_;
   }
-}
-
-void GradientReducer::Impl::clear_gradients() {
-  for (std::size_t i = 0; i < parameters_; ++i) {
-    const TensorView& gradient = slots_[i].gradient;
-    if (gradient.bytes() > 0) std::memset(gradient.data(), 0, gradient.bytes());
+  for (std::size_t rank = 1; rank < ranks.size(); ++rank) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const double other = values[rank * count + i];
+      // Two NaNs are no reason to stop.
+      const bool equal = other == values[i] || (std::isnan(other) && std::isnan(values[i]));
+      if (!equal) differ(scalars[i].first, values[i], rank, other);
+    }
   }
 }
 

@@ -27,7 +27,6 @@ class TreeAccumulator {
   /// returns true.
   bool add(const TensorView& gradient);
 
-  int added() const { return added_; }
   void reset() { added_ = 0; }
 
  private:

@@ -45,7 +45,7 @@ class ScenarioBuilder {
   };
 
   int add_operation(const std::string& name, int process_set) {
-    scenario_.operations.push_back({name, process_set, Expected::success, false});
+    scenario_.operations.push_back({name, process_set, Expected::success, false, false});
     return static_cast<int>(scenario_.operations.size()) - 1;
   }
 

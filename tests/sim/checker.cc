@@ -172,8 +172,9 @@ void Checker::finished(bool faults) {
       if (!records_[i].submitted[index] || records_[i].completed[index]) continue;
       const bool gone = scenario_.loss_at >= 0 || scenario_.stop_at >= 0;
       if (gone && rank == scenario_.victim) continue;
-      // A join may wait for as long as the others take.
-      if (scenario_.stop_at >= 0 && scenario_.operations[i].is_join) continue;
+      // These may wait for as long as the others take.
+      const bool patient = scenario_.operations[i].is_join || scenario_.operations[i].is_release;
+      if (scenario_.stop_at >= 0 && patient) continue;
       fail(faults ? "I7" : "I6", rank_and(rank, scenario_.operations[i].name + " never completes"));
     }
   }

@@ -42,11 +42,11 @@ class Generator : ScenarioBuilder {
       deadlock();
       phase();
     }
-    if (options_.faults && random_.chance(options_.fault_percent)) {
-      add_fault();
-    } else if (!plans_.empty() && scenario_.grace == 0 && threads_ == 1) {
-      quiet_phase();
-    }
+    const bool fault = options_.faults && random_.chance(options_.fault_percent);
+    const bool quiet = !fault && !plans_.empty() && scenario_.grace == 0 && threads_ == 1;
+    if (fault) add_fault();
+    if (quiet) quiet_phase();
+    if (options_.joins && threads_ == 1 && !quiet && random_.chance(40)) release_and_join();
     return std::move(scenario_);
   }
 
@@ -200,6 +200,30 @@ class Generator : ScenarioBuilder {
     std::vector<Block> blocks = empty_blocks();
     for (Block& block : blocks) block.push_back(submission);
     finish(std::move(blocks));
+  }
+
+  /// Every rank gives its plans up and joins at once, without waiting for what the others do.
+  void release_and_join() {
+    std::vector<Block> blocks = empty_blocks();
+    for (std::size_t plan = 0; plan < plans_.size(); ++plan) {
+      Submission submission;
+      submission.request.kind = protocol::RequestKind::release_plan;
+      submission.request.process_set = static_cast<std::uint32_t>(plans_[plan].process_set);
+      submission.request.name = "release" + std::to_string(plan);
+      submission.plan = static_cast<int>(plan);
+      submission.operation = add_operation(submission.request.name, plans_[plan].process_set);
+      operation(submission.operation).is_release = true;
+      for (const int rank : members(plans_[plan].process_set)) {
+        block_of(rank, blocks).push_back(submission);
+      }
+    }
+    Submission submission;
+    submission.request.kind = protocol::RequestKind::join;
+    submission.request.name = "join";
+    submission.operation = add_operation("join", 0);
+    operation(submission.operation).is_join = true;
+    for (Block& block : blocks) block.push_back(submission);
+    append(std::move(blocks), 0);
   }
 
   /// One rank waits for something else than the others: a name, a gradient, another order.

@@ -106,6 +106,25 @@ MUTATIONS = [
      "node.cc",
      "  if (awaited.empty()) return false;\n",
      "  if (awaited.empty()) return false;\n  if (M(trust_old_waits)) return true;\n"),
+    ("hold_to_plans", "any", "a rank that has released a plan must follow it until all have",
+     "node.cc",
+     "    if (launches_.operations().removes(RequestKind::release_plan, plan)) continue;\n",
+     "    if (launches_.operations().removes(RequestKind::release_plan, plan) && !M(hold_to_plans)) {\n"
+     "      continue;\n"
+     "    }\n"),
+    ("refuse_late_position", "any", "a position in a plan that was released is a broken peer's",
+     "node.cc",
+     "    if (found == plans_.end()) continue;  // released meanwhile\n",
+     "    if (found == plans_.end()) {\n"
+     "      if (M(refuse_late_position)) return Status(Code::bad_message, \"unknown plan\");\n"
+     "      continue;\n"
+     "    }\n",
+     "plan_replay.cc",
+     "    if (launches_.operations().removes(RequestKind::release_plan, plan)) continue;\n",
+     "    if (launches_.operations().removes(RequestKind::release_plan, plan) &&\n"
+     "        !M(refuse_late_position)) {\n"
+     "      continue;\n"
+     "    }\n"),
     ("accept_repeats", "damage", "a repeated announcement counts",
      "node.cc",
      "  if (!in_turn) {\n",

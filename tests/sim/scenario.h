@@ -31,15 +31,16 @@ struct Operation {
   int process_set = 0;  ///< index in Scenario::process_sets
   Expected expected = Expected::success;
   bool is_join = false;
+  bool is_release = false;  ///< of a plan
 };
 
 struct Submission {
   int operation = 0;                  ///< index in Scenario::operations
   protocol::Request request;          ///< process_set is an index of the scenario
   std::optional<int> plan_parameter;  ///< instead of the request: parameter of `plan`
-  int plan = -1;                      ///< parameter: which plan; register_plan: which it makes
-  int makes_process_set = -1;         ///< add_process_set: which it makes
-  bool repeated = false;  ///< submitted again while it is in flight, which must be refused
+  int plan = -1;  ///< parameter, release_plan: which plan; register_plan: which it makes
+  int makes_process_set = -1;  ///< add_process_set: which it makes
+  bool repeated = false;       ///< submitted again while it is in flight, which must be refused
 };
 
 using Block = std::vector<Submission>;

@@ -135,6 +135,11 @@ class Simulation {
       const auto set = state.process_sets.find(static_cast<int>(request.process_set));
       if (set == state.process_sets.end()) return;
       request.process_set = set->second;
+      if (request.kind == protocol::RequestKind::release_plan) {
+        const auto plan = state.plans.find(submission.plan);
+        if (plan == state.plans.end()) return;  // as above
+        request.target = plan->second;
+      }
       const bool refused = submission.repeated && state.is_pending(submission.operation);
       if (submission.repeated && !refused)
         return;  // the first is over; this would be another operation
@@ -270,7 +275,9 @@ class Simulation {
     if (completion.status.ok()) {
       const auto id = static_cast<std::uint32_t>(completion.value);
       if (submission.makes_process_set >= 0) state.process_sets[submission.makes_process_set] = id;
-      if (submission.plan >= 0 && !submission.plan_parameter) state.plans[submission.plan] = id;
+      if (submission.request.kind == protocol::RequestKind::register_plan) {
+        state.plans[submission.plan] = id;
+      }
     }
     checker_.completed(rank, submission.operation, completion);
     if (state.threads[thread].awaited == completion.token) {

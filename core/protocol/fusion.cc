@@ -92,7 +92,16 @@ std::vector<LaunchEntry> fuse(const Catalog& catalog, const std::vector<ReadyOpe
   }
   std::vector<LaunchEntry> entries;
   entries.reserve(batches.size());
-  for (OpenBatch& batch : batches) entries.push_back(std::move(batch.entry));
+  for (OpenBatch& batch : batches) {
+    std::vector<BatchItem>& items = batch.entry.items;
+    // A plan's arena begins with its last tensor, so in this order neighbours are one piece of
+    // memory, whoever was ready first.
+    if (catalog.find(items.front().id)->plan) {
+      std::sort(items.begin(), items.end(),
+                [](const BatchItem& a, const BatchItem& b) { return a.id > b.id; });
+    }
+    entries.push_back(std::move(batch.entry));
+  }
   return entries;
 }
 

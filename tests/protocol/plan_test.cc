@@ -157,6 +157,21 @@ TEST_CASE("gradients that a rank shutting down never gave are an error, not zero
   CHECK(network[1].drained());
 }
 
+TEST_CASE("a negotiated batch of a plan holds its tensors last first, whoever is ready first") {
+  Network network(2);
+  register_everywhere(network);
+  for (int rank = 0; rank < 2; ++rank) {
+    for (const std::uint32_t index : {0U, 2U, 1U}) network.submit_parameter(rank, 0, index);
+  }
+  network.settle();
+  for (const auto& launches : network.launches) {
+    REQUIRE(launches.size() == 1);
+    std::vector<std::uint32_t> parameters;
+    for (const LaunchItem& item : launches[0].items) parameters.push_back(item.parameter);
+    CHECK(parameters == std::vector<std::uint32_t>{2, 1, 0});
+  }
+}
+
 TEST_CASE("a released plan gives its ids back") {
   Network network(2, 8, kAlone);
   for (int i = 0; i < 3; ++i) {

@@ -170,6 +170,23 @@ nlohmann::ordered_json counts_of(const std::function<void()>& step) {
           {"cpu_ms", (cpu_seconds() - cpu_before) * 1e3 / kSteps}};
 }
 
+/// One row per contender, compared with the first; `compute_ms` of a step are not communication.
+nlohmann::ordered_json rows_of(const std::vector<Contender>& contenders,
+                               const std::vector<std::vector<double>>& times, double compute_ms) {
+  nlohmann::ordered_json rows;
+  for (std::size_t i = 0; i < contenders.size(); ++i) {
+    const Ratio ratio = ratio_of(times[0], times[i]);
+    const double ms = quantile(times[i], 0.5) / 1e3;
+    rows.push_back({{"name", contenders[i].name},
+                    {"step_ms", ms},
+                    {"exposed_ms", std::max(0.0, ms - compute_ms)},
+                    {"over_ours", ratio.median},
+                    {"q25", ratio.q25},
+                    {"q75", ratio.q75}});
+  }
+  return rows;
+}
+
 nlohmann::ordered_json run(const Options& options) {
   Model model(options);
   OptimizerOptions optimizer_options;
@@ -207,16 +224,9 @@ nlohmann::ordered_json run(const Options& options) {
                                    {"bytes", model.bytes()},     {"compute_ms", options.compute_ms},
                                    {"overlap", options.overlap}, {"skew_us", options.skew_us}};
   result.update(counts_of(step));
-  for (std::size_t i = 0; i < contenders.size(); ++i) {
-    const Ratio ratio = ratio_of(times[0], times[i]);
-    const double ms = quantile(times[i], 0.5) / 1e3;
-    result["times"].push_back({{"name", contenders[i].name},
-                               {"step_ms", ms},
-                               {"exposed_ms", std::max(0.0, ms - options.compute_ms)},
-                               {"over_ours", ratio.median},
-                               {"q25", ratio.q25},
-                               {"q75", ratio.q75}});
-    if (contenders[i].name == "limit") result["ideal_ms"] = ideal_overlap(options, ms);
+  result["times"] = rows_of(contenders, times, options.compute_ms);
+  for (const auto& row : result["times"]) {
+    if (row["name"] == "limit") result["ideal_ms"] = ideal_overlap(options, row["step_ms"]);
   }
   return result;
 }
@@ -273,16 +283,7 @@ nlohmann::ordered_json run_sharded(const Options& options) {
   const auto times = interleave(contenders, {options.warmup, options.steps, 1});
   nlohmann::ordered_json result = {{"model", options.model}, {"ranks", size()}};
   result.update(counts_of(contenders[0].run));
-  for (std::size_t i = 0; i < contenders.size(); ++i) {
-    const Ratio ratio = ratio_of(times[0], times[i]);
-    const double ms = quantile(times[i], 0.5) / 1e3;
-    result["times"].push_back({{"name", contenders[i].name},
-                               {"step_ms", ms},
-                               {"exposed_ms", ms},
-                               {"over_ours", ratio.median},
-                               {"q25", ratio.q25},
-                               {"q75", ratio.q75}});
-  }
+  result["times"] = rows_of(contenders, times, 0);
   return result;
 }
 

@@ -68,7 +68,8 @@ class MpiMessages : public p2p::Transport {
     const Result<MPI_Comm> comm = communicators_->of(group);
     if (!comm.ok()) return comm.status();
     const std::lock_guard lock(mutex_);
-    return &endpoints_.insert_or_assign(group.channel, MpiEndpoint(*comm)).first->second;
+    // Another backend may have made it meanwhile, and use it already.
+    return &endpoints_.try_emplace(group.channel, *comm).first->second;
   }
 
   void close(std::uint32_t channel) override {

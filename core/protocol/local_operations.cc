@@ -6,6 +6,14 @@
 #include <utility>
 
 namespace ringleader::protocol {
+namespace {
+
+bool is_removal(const LocalOperation& operation) {
+  return operation.request && (operation.request->kind == RequestKind::remove_process_set ||
+                               operation.request->kind == RequestKind::release_plan);
+}
+
+}  // namespace
 
 void LocalOperations::add(Token token, LocalOperation operation) {
   RL_CHECK(entries_.empty() || token > entries_.back().token, "tokens must ascend");
@@ -16,6 +24,7 @@ void LocalOperations::add(Token token, LocalOperation operation) {
   const auto position = static_cast<std::uint32_t>(entries_.size());
   entries_.push_back({token, std::move(operation), true});
   ++alive_;
+  if (is_removal(entries_.back().operation)) ++removals_;
   const auto& request = entries_.back().operation.request;
   if (request) by_key_.insert(key_of(*request), position, keys());
 }
@@ -44,6 +53,7 @@ Token LocalOperations::find(const KeyView& key) const {
 
 void LocalOperations::erase(Token token) {
   Entry& entry = entries_[position_of(token)];
+  if (is_removal(entry.operation)) --removals_;
   if (entry.operation.request) by_key_.erase(key_of(*entry.operation.request), keys());
   entry.operation = LocalOperation();
   entry.alive = false;
@@ -72,6 +82,7 @@ bool LocalOperations::uses_process_set(std::uint32_t process_set) const {
 }
 
 bool LocalOperations::removes(RequestKind kind, std::uint32_t target) const {
+  if (removals_ == 0) return false;  // asked at every submission
   return std::any_of(entries_.begin(), entries_.end(), [&](const Entry& entry) {
     const auto& request = entry.operation.request;
     return entry.alive && request && request->kind == kind && request->target == target;

@@ -79,8 +79,9 @@ class LocalOperations {
   }
 
   std::vector<Entry> entries_;  ///< by ascending token; dead ones are dropped now and then
-  std::size_t alive_ = 0;
-  KeyIndex by_key_;  ///< positions in entries_
+  std::uint32_t alive_ = 0;
+  std::uint32_t removals_ = 0;  ///< of process sets and plans; nearly always none
+  KeyIndex by_key_;             ///< positions in entries_
 };
 
 }  // namespace ringleader::protocol
